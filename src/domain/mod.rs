@@ -1,0 +1,19 @@
+//! The words of rowcast as types: channels and their templates, snapshots and cursors, log rows
+//! and messages, and the ports through which one stage of the way speaks to the next.
+//! Pure: no IO, no clock, no async runtime.
+
+mod channel;
+mod cursor;
+mod log;
+mod message;
+mod pattern;
+mod port;
+mod snapshot;
+
+pub use channel::{CHANNEL_BYTES_MAX, ChannelError, ChannelName};
+pub use cursor::{Cursor, CursorError, Incarnation, Position};
+pub use log::{Feed, LogRow, Op, SOURCE_CONFIG, SOURCE_SEND};
+pub use message::{Batch, Message, Stamp, Target};
+pub use pattern::{Pattern, PatternError};
+pub use port::{Boxed, Dialect, Drains, FamilyInfo, Outlet, ReadError, Reading, ReplayError, Source};
+pub use snapshot::{Snapshot, SnapshotError, Xid};

@@ -1,0 +1,217 @@
+use std::fmt;
+
+use super::channel::{CHANNEL_BYTES_MAX, ChannelName};
+
+/// A channel template such as `orders:{id}`: literal text and `{column}` parameters.
+///
+/// One grammar for both uses: a route fills it from a row, a family matches names against it.
+/// A parameter matches one or more characters up to the first occurrence of the literal that
+/// follows it; the last one, if nothing follows, takes the rest. Two parameters never touch.
+/// `rowcast.parse_template` in SQL accepts exactly the same texts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pattern {
+    text: Box<str>,
+    parts: Box<[Part]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    Literal(Box<str>),
+    Param(Box<str>),
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PatternError {
+    #[error("a channel template must be 1 to {CHANNEL_BYTES_MAX} bytes long")]
+    Length,
+    #[error("a channel template must not contain control characters")]
+    Control,
+    #[error("'{{' and '}}' must come in pairs around a column name")]
+    Braces,
+    #[error("there must be text between two parameters of a channel template")]
+    Touching,
+    #[error("a parameter may occur once in a channel template: {0}")]
+    Twice(String),
+}
+
+impl Pattern {
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() || text.len() > CHANNEL_BYTES_MAX {
+            return Err(PatternError::Length);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(PatternError::Control);
+        }
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let literal = &rest[..rest.find(['{', '}']).unwrap_or(rest.len())];
+            if !literal.is_empty() {
+                parts.push(Part::Literal(literal.into()));
+                rest = &rest[literal.len()..];
+                continue;
+            }
+            let inner = rest.strip_prefix('{').ok_or(PatternError::Braces)?;
+            let end = inner.find(['{', '}']).ok_or(PatternError::Braces)?;
+            if end == 0 || inner.as_bytes()[end] != b'}' {
+                return Err(PatternError::Braces);
+            }
+            if matches!(parts.last(), Some(Part::Param(_))) {
+                return Err(PatternError::Touching);
+            }
+            let param = Part::Param(inner[..end].into());
+            if parts.contains(&param) {
+                return Err(PatternError::Twice(inner[..end].into()));
+            }
+            parts.push(param);
+            rest = &inner[end + 1..];
+        }
+        Ok(Self { text: text.into(), parts: parts.into() })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The parameters' names, in the order in which they stand.
+    pub fn params(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|p| match p {
+            Part::Param(name) => Some(&**name),
+            Part::Literal(_) => None,
+        })
+    }
+
+    /// Bytes of literal text: of two patterns that match a name, the one with more is more specific.
+    pub fn literal_bytes(&self) -> usize {
+        self.parts.iter().map(|p| if let Part::Literal(l) = p { l.len() } else { 0 }).sum()
+    }
+
+    /// The same literals in the same places? Then both describe the same family of channels,
+    /// whatever their parameters are called.
+    pub fn same_shape(&self, other: &Pattern) -> bool {
+        self.parts.len() == other.parts.len()
+            && self.parts.iter().zip(&other.parts).all(|(a, b)| match (a, b) {
+                (Part::Literal(a), Part::Literal(b)) => a == b,
+                (Part::Param(_), Part::Param(_)) => true,
+                _ => false,
+            })
+    }
+
+    /// The parameters' values in `name`, or `None` where it does not match.
+    pub fn matches<'n>(&self, name: &'n str) -> Option<Vec<&'n str>> {
+        let mut values = Vec::new();
+        let mut rest = name;
+        let mut parts = self.parts.iter().peekable();
+        while let Some(part) = parts.next() {
+            match part {
+                Part::Literal(l) => rest = rest.strip_prefix(&**l)?,
+                Part::Param(_) => {
+                    let end = match parts.peek() {
+                        Some(Part::Literal(l)) => {
+                            // A closing literal must close the name; one in the middle ends the value.
+                            let last = parts.clone().count() == 1;
+                            let from = rest.chars().next()?.len_utf8();
+                            if last {
+                                rest.strip_suffix(&**l).map(str::len).filter(|&n| n >= from)?
+                            } else {
+                                from + rest[from..].find(&**l)?
+                            }
+                        }
+                        _ => rest.len(),
+                    };
+                    if end == 0 {
+                        return None;
+                    }
+                    values.push(&rest[..end]);
+                    rest = &rest[end..];
+                }
+            }
+        }
+        rest.is_empty().then_some(values)
+    }
+
+    /// The channel's name with `value(i, parameter)` in place of the i-th parameter. `None` where a value is
+    /// missing or empty (SQL null: the row has no such channel) or the result is no valid name.
+    pub fn fill<S: AsRef<str>>(&self, mut value: impl FnMut(usize, &str) -> Option<S>) -> Option<ChannelName> {
+        let mut name = String::with_capacity(self.text.len() + 16);
+        let mut i = 0;
+        for part in &self.parts {
+            match part {
+                Part::Literal(l) => name.push_str(l),
+                Part::Param(p) => {
+                    let v = value(i, p)?;
+                    if v.as_ref().is_empty() {
+                        return None;
+                    }
+                    name.push_str(v.as_ref());
+                    i += 1;
+                }
+            }
+        }
+        ChannelName::new(&name).ok()
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_checked() {
+        let cases = [
+            ("rates", None),
+            ("orders:{id}", None),
+            ("{a}/{b}", None),
+            ("a:{Order ID}:b", None),
+            ("", Some(PatternError::Length)),
+            ("a{", Some(PatternError::Braces)),
+            ("a}", Some(PatternError::Braces)),
+            ("a{}", Some(PatternError::Braces)),
+            ("a{b{c}}", Some(PatternError::Braces)),
+            ("{a}{b}", Some(PatternError::Touching)),
+            ("{a}-{a}", Some(PatternError::Twice("a".into()))),
+            ("a\t{b}", Some(PatternError::Control)),
+        ];
+        for (text, error) in cases {
+            assert_eq!(Pattern::parse(text).err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_match_and_give_their_values() {
+        let cases: [(&str, &str, Option<&[&str]>); 12] = [
+            ("rates", "rates", Some(&[])),
+            ("rates", "rates2", None),
+            ("orders:{id}", "orders:12", Some(&["12"])),
+            ("orders:{id}", "orders:", None),
+            ("orders:{id}", "orders:a:b", Some(&["a:b"])),
+            ("{a}/{b}", "x/y/z", Some(&["x", "y/z"])),
+            ("{a}/{b}", "/y", None),
+            ("{a}!", "x!y!", Some(&["x!y"])),
+            ("{a}!", "x", None),
+            ("{a}!", "!", None),
+            ("{a}-{b}!", "ü-ö!", Some(&["ü", "ö"])),
+            ("pair:{from}_{to}", "pair:USD_NGN", Some(&["USD", "NGN"])),
+        ];
+        for (pattern, name, values) in cases {
+            let pattern = Pattern::parse(pattern).expect(pattern);
+            assert_eq!(pattern.matches(name).as_deref(), values, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn filling_refuses_null_and_invalid_names() {
+        let p = Pattern::parse("o:{a}-{b}").expect("valid");
+        assert_eq!(p.fill(|i, _| Some(["1", "x"][i])).expect("valid").as_str(), "o:1-x");
+        assert_eq!(p.fill(|i, _| [Some("1"), None][i]), None);
+        assert_eq!(p.fill(|i, _| Some(["1", ""][i])), None);
+        assert_eq!(p.fill(|i, _| Some(["1", "a\nb"][i])), None);
+        assert_eq!(p.fill(|_, _| Some("x".repeat(200))), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! How one stage speaks to the next without knowing it: `app` wires the implementations.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::channel::ChannelName;
+use super::cursor::{Cursor, Incarnation, Position};
+use super::message::{Batch, Message};
+use super::pattern::Pattern;
+use super::snapshot::Snapshot;
+
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The hub, as the router sees it. One task (the dispatcher) calls `begin`, `dispatch` and `state`'s order
+/// is the caller's: for one channel, states come in the order of their snapshots.
+pub trait Outlet: Send + Sync {
+    /// A new stream: every subscription is told `reset` and starts over.
+    fn begin(&self, incarnation: Incarnation, start: Arc<Snapshot>);
+    /// Gives the messages their place and hands them to the shards. Does not block.
+    fn dispatch(&self, batch: Batch);
+    /// A state or foreign message, outside any drain.
+    fn publish(&self, message: Message);
+    /// An error of one channel: its subscribers are told, the stream goes on.
+    fn channel_error(&self, channel: &ChannelName, error: &ReadError);
+    /// Waits while the shards' queues are above their mark: what slows the dispatcher instead of growing.
+    fn room(&self) -> Boxed<'_, ()>;
+    /// Does anybody listen (or is about to)?
+    fn has_audience(&self, channel: &ChannelName) -> bool;
+    /// The channels of a family that somebody listens to.
+    fn audience_of(&self, family: &Pattern) -> Vec<ChannelName>;
+}
+
+/// The listener, as the router and `connection` see it.
+pub trait Drains: Send + Sync {
+    /// Ends when a drain that began after this call has been dispatched; false if the listener is down.
+    fn barrier(&self) -> Boxed<'_, bool>;
+}
+
+/// What a channel is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FamilyInfo {
+    /// The pattern that matched, or the channel's own name where none did.
+    pub pattern: Arc<str>,
+    /// A state channel sends the newest state and resumes with it; an event channel replays.
+    pub state: bool,
+    /// Has a view to take snapshots from. An event channel without one starts empty.
+    pub has_view: bool,
+}
+
+/// A channel's content as of a snapshot.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    pub snapshot: Arc<Snapshot>,
+    /// JSON text; `null` for a state channel whose row is gone.
+    pub data: Bytes,
+}
+
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ReadError {
+    /// Postgres refused the channel's query: `detail` is its message, fit for a client.
+    #[error("the view of this channel failed: {detail}")]
+    View { detail: Arc<str> },
+    #[error("the view of this channel took longer than {limit_ms} ms")]
+    Timeout { limit_ms: u64 },
+    #[error("the message of this channel has {bytes} bytes, more than the {limit} that are allowed")]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("the database cannot be reached right now")]
+    Unavailable,
+}
+
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ReplayError {
+    /// The log does not reach back to the cursor, or the stream started anew: `reset` and a fresh snapshot.
+    #[error("the log no longer reaches back to this cursor")]
+    Reset,
+    /// More than this many events: cheaper to start over.
+    #[error("more than {0} events have passed since this cursor")]
+    TooMany(usize),
+    #[error("the database cannot be reached right now")]
+    Unavailable,
+}
+
+/// The router, as `connection` and `http` see it: what a channel is, shows and has shown.
+pub trait Source: Send + Sync {
+    fn family(&self, channel: &ChannelName) -> FamilyInfo;
+    /// All families, in the order of their patterns.
+    fn families(&self) -> Vec<FamilyInfo>;
+    /// The channel's content by a query that starts after this call, shared with everybody who asks meanwhile.
+    /// For an event channel without a view: an empty list as of now. Register with the hub first.
+    fn snapshot<'a>(&'a self, channel: &'a ChannelName) -> Boxed<'a, Result<Reading, ReadError>>;
+    /// The events of an event channel after `from` and up to `upto`, from the log, each with the position that
+    /// its cursor shows; at most `limit`, and whether there are more.
+    fn replay<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+        from: &'a Cursor,
+        upto: &'a Position,
+        limit: usize,
+    ) -> Boxed<'a, Result<(Vec<(Message, Position)>, bool), ReplayError>>;
+}
+
+/// A dialect of the wire, as the hub sees it: payloads only, the hub adds the framing.
+pub trait Dialect: Send + Sync {
+    /// Appends the payload for `message` on `channel` to `out`; false: this dialect says nothing for it.
+    /// `cursor` is the text to resume from, absent where there is none.
+    fn event(&self, channel: &str, message: &Message, cursor: Option<&str>, out: &mut Vec<u8>) -> bool;
+    /// A sign of life with an advanced cursor; false: this dialect has none.
+    fn heartbeat(&self, cursor: &str, at_us: i64, out: &mut Vec<u8>) -> bool;
+    /// The channel's query failed.
+    fn channel_error(&self, channel: &str, error: &ReadError, out: &mut Vec<u8>) -> bool;
+}

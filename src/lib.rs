@@ -1,0 +1,18 @@
+//! rowcast: Postgres in, live updates out. The way of an event, and which module is which stage of
+//! it, is in `docs/ARCHITECTURE.md`.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod connection;
+pub mod domain;
+pub mod embedded;
+pub mod http;
+pub mod hub;
+pub mod listener;
+pub mod protocol;
+pub mod router;
+pub mod scheduler;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;
