@@ -8,6 +8,7 @@ mod log;
 mod message;
 mod pattern;
 mod port;
+mod resume;
 mod snapshot;
 
 pub use channel::{CHANNEL_BYTES_MAX, ChannelError, ChannelName};
@@ -16,4 +17,5 @@ pub use log::{Feed, LogRow, Op, SOURCE_CONFIG, SOURCE_SEND};
 pub use message::{Batch, Message, Stamp, Target};
 pub use pattern::{Pattern, PatternError};
 pub use port::{Boxed, Dialect, Drains, FamilyInfo, Outlet, ReadError, Reading, ReplayError, Source};
+pub use resume::arrange;
 pub use snapshot::{Snapshot, SnapshotError, Xid};

@@ -86,15 +86,14 @@ impl Pattern {
         self.parts.iter().map(|p| if let Part::Literal(l) = p { l.len() } else { 0 }).sum()
     }
 
-    /// The same literals in the same places? Then both describe the same family of channels,
-    /// whatever their parameters are called.
-    pub fn same_shape(&self, other: &Pattern) -> bool {
-        self.parts.len() == other.parts.len()
-            && self.parts.iter().zip(&other.parts).all(|(a, b)| match (a, b) {
-                (Part::Literal(a), Part::Literal(b)) => a == b,
-                (Part::Param(_), Part::Param(_)) => true,
-                _ => false,
-            })
+    /// The template with nameless parameters (`orders:{}`). Two of one shape describe the same family of
+    /// channels, whatever their parameters are called.
+    pub fn shape(&self) -> String {
+        let part = |p: &Part| match p {
+            Part::Literal(l) => l.to_string(),
+            Part::Param(_) => "{}".to_owned(),
+        };
+        self.parts.iter().map(part).collect()
     }
 
     /// The parameters' values in `name`, or `None` where it does not match.
@@ -202,6 +201,13 @@ mod tests {
         for (pattern, name, values) in cases {
             let pattern = Pattern::parse(pattern).expect(pattern);
             assert_eq!(pattern.matches(name).as_deref(), values, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn the_shape_forgets_the_names() {
+        for (text, shape) in [("rates", "rates"), ("o:{id}", "o:{}"), ("{a}/{b}!", "{}/{}!")] {
+            assert_eq!(Pattern::parse(text).expect(text).shape(), shape);
         }
     }
 

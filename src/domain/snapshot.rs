@@ -49,6 +49,12 @@ impl Snapshot {
         xid < self.xmin || (xid < self.xmax && self.xip.binary_search(&xid).is_err())
     }
 
+    /// May rotation, which has dropped events of transactions up to `horizon`, have dropped one that this snapshot does
+    /// not see? `now` is a later snapshot: what still runs there cannot have been dropped.
+    pub fn overrun_by(&self, horizon: Xid, now: &Snapshot) -> bool {
+        horizon >= self.xmax || self.xip.iter().any(|&x| x <= horizon && now.sees(x))
+    }
+
     /// Does this snapshot see everything that `other` sees?
     pub fn covers(&self, other: &Snapshot) -> bool {
         // What other sees and we do not could be among our running ones, or at and above our xmax.
@@ -123,6 +129,21 @@ mod tests {
         let s = snap("10:20:10,14");
         for (xid, seen) in [(9, true), (10, false), (11, true), (14, false), (19, true), (20, false), (99, false)] {
             assert_eq!(s.sees(xid), seen, "{xid}");
+        }
+    }
+
+    #[test]
+    fn the_horizon_overruns_what_was_not_seen() {
+        let s = snap("10:20:10,14");
+        for (horizon, now, overrun) in [
+            (9, "30:30:", false),
+            (10, "30:30:", true),
+            (10, "10:30:10", false), // 10 still runs: nothing of it can have been dropped
+            (13, "14:30:14", true),
+            (19, "10:30:10,14", false),
+            (20, "10:30:10,14", true),
+        ] {
+            assert_eq!(s.overrun_by(horizon, &snap(now)), overrun, "horizon {horizon} now {now}");
         }
     }
 

@@ -1,24 +1,102 @@
-//! (in work) The pool and every query. Sole user of sqlx.
+//! The pool, the migrations and every query. Sole user of sqlx.
+//!
+//! Plain queries only: what needs a session (LISTEN, session locks) belongs to the listener, so the pool's
+//! URL may go through a transaction pooler.
 
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("the database cannot be reached: {0}")]
-    Unavailable(String),
-    /// Postgres refused what was asked: its message, fit for a client.
-    #[error("{message}")]
-    Refused { sqlstate: String, message: String },
+mod error;
+mod log;
+mod migrate;
+mod view;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+pub use error::StoreError;
+pub use log::{FamilyRow, LogReach, RouteRow};
+pub use migrate::{Applied, MigrationSet};
+pub use view::{KeyRow, ViewRead};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Connections for queries, at most.
+    pub pool_connections_max: u32,
+    /// How long a query waits for a connection of the pool.
+    pub pool_wait_ms: u64,
+    /// `statement_timeout` of every query: a slow view is cut off, not waited for.
+    pub statement_timeout_ms: u64,
+    /// Capture stops recording when no rowcast has tended the log for this long; everyone then gets `reset`.
+    pub log_age_max_s: i32,
+    /// Capture stops recording when the log is larger than this.
+    pub log_bytes_max: i64,
+    /// How often the log is tended: lease renewed, old slots emptied.
+    pub tend_interval_ms: u64,
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            pool_connections_max: 8,
+            pool_wait_ms: 5_000,
+            statement_timeout_ms: 5_000,
+            log_age_max_s: 3_600,
+            log_bytes_max: 4 << 30,
+            tend_interval_ms: 60_000,
+        }
+    }
+}
+
+/// The database, for everybody but the listener. Cheap to clone.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    pool: PgPool,
+    config: Config,
+}
 
 impl Store {
-    /// `rowcast.send(channel, event, payload)`; `payload` is JSON text.
-    pub async fn send(&self, _channel: &str, _event: &str, _payload: &str) -> Result<(), StoreError> {
-        unimplemented!()
+    /// Makes the pool; connects when first used.
+    pub fn new(url: &str, config: Config) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url).map_err(|_| StoreError::BadUrl)?;
+        let options = options.application_name("rowcast").options([
+            ("statement_timeout", config.statement_timeout_ms.to_string()),
+            ("idle_in_transaction_session_timeout", "60000".into()),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.pool_connections_max)
+            .acquire_timeout(Duration::from_millis(config.pool_wait_ms))
+            .connect_lazy_with(options);
+        Ok(Self { pool, config })
     }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Is the database there, and does it answer?
     pub async fn ping(&self) -> Result<(), StoreError> {
-        unimplemented!()
+        sqlx::query_file!("sql/store/ping.sql").fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// `rowcast.send(channel, event, payload)`; `payload` is JSON text.
+    pub async fn send(&self, channel: &str, event: &str, payload: &str) -> Result<(), StoreError> {
+        sqlx::query_file!("sql/store/send.sql", channel, event, payload).fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Renews the lease under which capture records, empties old slots, cleans up. Returns what it did, as JSON.
+    pub async fn tend(&self) -> Result<String, StoreError> {
+        let report =
+            sqlx::query_file_scalar!("sql/store/tend.sql", self.config.log_age_max_s, self.config.log_bytes_max)
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(report)
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
     }
 }

@@ -1,0 +1,1 @@
+select rowcast.send($1, $2, $3::text::json)

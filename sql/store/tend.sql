@@ -1,0 +1,1 @@
+select rowcast.tend($1, $2)::text as "report!"
