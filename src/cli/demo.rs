@@ -12,7 +12,8 @@ use crate::app::{self, Extras, Job, TryIt};
 
 /// About ten of 60 rates move each second.
 const CRON: &str = "* * * * * *";
-const UPDATE: &str = "update rates set rate = rate * 1.05 where source_currency = 'USD' and destination_currency = 'NGN';";
+const UPDATE: &str =
+    "update rates set rate = rate * 1.05 where source_currency = 'USD' and destination_currency = 'NGN';";
 
 /// See it move: 60 exchange rates, changed by a scheduled job each second, on a live page
 ///
@@ -23,9 +24,9 @@ pub struct Demo {}
 impl Demo {
     pub fn run(self, globals: &Globals, _out: &mut Out) -> Result<(), Failure> {
         let mut config = globals.config()?;
-        if taken(&config.listen()) {
-            say(&format!("{} is in use by another program: taking a free port", config.listen()));
-            config.set_listen(&any_port(&config.listen()));
+        if taken(&config.http.listen) {
+            say(&format!("{} is in use by another program: taking a free port", config.http.listen));
+            config.http.listen = any_port(&config.http.listen);
         }
         let database = open_database(&config)?;
         runtime()?.block_on(async {

@@ -85,6 +85,9 @@ impl From<StoreError> for Failure {
         let message = error.to_string();
         match error {
             StoreError::BadUrl => Self::usage(message).hint("Check DATABASE_URL or --database-url."),
+            StoreError::NoDatabase => Self::usage(message).hint(
+                "Set DATABASE_URL or --database-url; without one, a `rowcast demo` that runs in this directory is found.",
+            ),
             StoreError::Unavailable(_) => {
                 Self::new(message).hint("Is Postgres running, and does `psql \"$DATABASE_URL\"` connect?")
             }

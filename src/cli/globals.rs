@@ -4,21 +4,22 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use crate::app::{self, Config, Overrides, Store};
+use crate::app::{self, Config, Store};
 
 use super::Failure;
 
+/// Not by clap's `env`: the configuration reads the environment itself, and says which variable is wrong.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Globals {
-    /// Settings file; default: rowcast.toml, if it is there
-    #[arg(long, global = true, value_name = "FILE", env = "ROWCAST_CONFIG")]
+    /// Settings file; default: rowcast.toml, if it is there [env: ROWCAST_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where Postgres is; without it, serve and demo start a private one under .rowcast/
-    #[arg(long, global = true, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    /// Where Postgres is; without it, serve and demo start a private one under .rowcast/ [env: DATABASE_URL]
+    #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
-    /// Address to serve on; port 0 takes a free one
-    #[arg(long, global = true, value_name = "HOST:PORT", env = "ROWCAST_LISTEN")]
+    /// Address to serve on; port 0 takes a free one [env: ROWCAST_LISTEN]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
     listen: Option<String>,
     /// How the log looks on stderr
     #[arg(long, global = true, value_enum)]
@@ -30,24 +31,32 @@ pub struct Globals {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
+    Auto,
     Text,
     Json,
 }
 
 impl Globals {
     pub fn config(&self) -> Result<Config, Failure> {
-        let overrides = Overrides {
-            file: self.config.clone(),
-            database_url: self.database_url.clone(),
-            listen: self.listen.clone(),
-            log_format: self.log_format.map(|f| f.to_possible_value().expect("none is skipped").get_name().to_owned()),
-            verbose: self.verbose,
+        let mut flags: Vec<(String, String)> = Vec::new();
+        let mut set = |key: &str, value: Option<&str>| flags.extend(value.map(|v| (key.to_owned(), v.to_owned())));
+        set("database.url", self.database_url.as_deref());
+        set("http.listen", self.listen.as_deref());
+        set(
+            "log.format",
+            self.log_format.map(|f| match f {
+                LogFormat::Auto => "auto",
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+            }),
+        );
+        let level = match self.verbose {
+            0 => None,
+            1 => Some("info,rowcast=debug"),
+            _ => Some("info,rowcast=trace"),
         };
-        app::load_config(&overrides).map_err(|e| Failure::usage(e.to_string()))
-    }
-
-    pub fn listen_address(&self) -> Result<String, Failure> {
-        Ok(self.config()?.listen())
+        set("log.level", level);
+        Config::load(self.config.clone(), flags).map_err(|e| Failure::usage(e.to_string()))
     }
 
     /// Runs `ask` on a store of the configured database.

@@ -16,7 +16,7 @@ pub struct Healthcheck {
 
 impl Healthcheck {
     pub fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let url = format!("http://{}/readyz", local(&globals.listen_address()?));
+        let url = format!("http://{}/readyz", local(&globals.config()?.http.listen));
         runtime()?.block_on(async {
             let request = http_client()?.get(&url).timeout(Duration::from_millis(self.timeout_ms));
             let answer = request.send().await.map_err(|_| Failure::new(format!("nobody answers at {url}")))?;

@@ -39,9 +39,8 @@ pub fn say(line: &str) {
 }
 
 pub fn open_database(config: &Config) -> Result<Database, Failure> {
-    Database::open(config).map_err(|e| {
-        Failure::new(e.to_string()).hint("Set DATABASE_URL to use a Postgres that runs already.")
-    })
+    Database::open(config)
+        .map_err(|e| Failure::new(e.to_string()).hint("Set DATABASE_URL to use a Postgres that runs already."))
 }
 
 pub fn refused(error: StartError) -> Failure {

@@ -11,7 +11,9 @@ use crate::app::Watch as Route;
 /// The same as `select rowcast.watch(…)` in SQL; repeating it changes nothing, or replaces the route of the same
 /// table, channel and event.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: rowcast watch orders 'orders:{id}' --columns id,status --when 'new.status <> old.status'")]
+#[command(
+    after_help = "Example: rowcast watch orders 'orders:{id}' --columns id,status --when 'new.status <> old.status'"
+)]
 pub struct Watch {
     /// The table, as SQL names it: orders, shop.orders, '"Mixed Case"'
     table: String,

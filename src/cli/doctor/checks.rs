@@ -45,11 +45,9 @@ async fn database(config: &Config, store: &Store, found: &mut Vec<Finding>) {
         Err(e) => found.push(Finding::fail("log", e.to_string(), "Run `rowcast migrate`.")),
     }
     match store.table_facts().await {
-        Ok(tables) if tables.is_empty() => found.push(Finding::warn(
-            "tables",
-            "none is watched",
-            "Watch one: `rowcast watch orders 'orders:{id}'`.",
-        )),
+        Ok(tables) if tables.is_empty() => {
+            found.push(Finding::warn("tables", "none is watched", "Watch one: `rowcast watch orders 'orders:{id}'`."))
+        }
         Ok(tables) => found.extend(tables.iter().map(judge::table)),
         Err(e) => found.push(Finding::fail("tables", e.to_string(), "Run `rowcast migrate`.")),
     }

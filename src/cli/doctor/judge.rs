@@ -64,23 +64,22 @@ pub fn server(f: &ServerFacts, ping: Duration) -> Vec<Finding> {
 }
 
 fn rights(f: &ServerFacts) -> Finding {
+    let (user, database) = (&f.user, &f.database);
     match (&f.schema_owner, f.owns_schema) {
+        (Some(owner), Some(true)) if owner == user => Finding::ok("rights", format!("{user} owns schema rowcast")),
         (Some(owner), Some(true)) => {
-            Finding::ok("rights", format!("{} owns schema rowcast by way of {owner}", f.user).replace(
-                &format!("{0} owns schema rowcast by way of {0}", f.user),
-                &format!("{} owns schema rowcast", f.user),
-            ))
+            Finding::ok("rights", format!("{user} may act as {owner}, who owns schema rowcast"))
         }
         (Some(owner), _) => Finding::fail(
             "rights",
-            format!("schema rowcast belongs to {owner}, not to {}", f.user),
-            format!("Connect as {owner}, or `grant {owner} to {}`.", f.user),
+            format!("schema rowcast belongs to {owner}, not to {user}"),
+            format!("Connect as {owner}, or `grant {owner} to {user}`."),
         ),
-        (None, _) if f.may_create_schema => Finding::ok("rights", format!("{} may create schema rowcast", f.user)),
+        (None, _) if f.may_create_schema => Finding::ok("rights", format!("{user} may create schema rowcast")),
         (None, _) => Finding::fail(
             "rights",
-            format!("{} may not create a schema in {}", f.user, f.database),
-            format!("As the database's owner: `grant create on database {} to {}`.", f.database, f.user),
+            format!("{user} may not create a schema in {database}"),
+            format!("As the database's owner: `grant create on database {database} to {user}`."),
         ),
     }
 }
@@ -89,9 +88,11 @@ fn rights(f: &ServerFacts) -> Finding {
 pub fn schema(f: &ServerFacts, pending: &[(i64, String)], total: usize) -> Finding {
     match (f.schema_owner.is_some(), pending) {
         (true, []) => Finding::ok("schema", format!("complete, {total} migrations")),
-        (true, some) => {
-            Finding::fail("schema", format!("{} of {total} migrations are missing", some.len()), "Run `rowcast migrate`.")
-        }
+        (true, some) => Finding::fail(
+            "schema",
+            format!("{} of {total} migrations are missing", some.len()),
+            "Run `rowcast migrate`.",
+        ),
         (false, _) => Finding::fail("schema", "rowcast is not installed in this database", "Run `rowcast migrate`."),
     }
 }
@@ -169,7 +170,11 @@ fn log(f: &SpineFacts) -> Finding {
         Some(s) => format!("reaches back {}, {size}", seconds(s.max(0))),
     };
     if f.log_bytes > f.log_bytes_max / 2 {
-        return Finding::warn("log", detail, "Raise log_bytes_max, or watch fewer columns: past the bound capture stops.");
+        return Finding::warn(
+            "log",
+            detail,
+            "Raise log_bytes_max, or watch fewer columns: past the bound capture stops.",
+        );
     }
     match f.log_age_s {
         Some(s) if s > LOG_AGE_OLD_S => Finding::warn(
@@ -205,7 +210,11 @@ pub fn table(t: &TableFacts) -> Finding {
     let name = format!("table {}", t.now.as_ref().unwrap_or(&t.name));
     let again = format!("Repeat `rowcast watch {} …` for each of: {}.", t.name, t.channels.join(", "));
     let Some(now) = &t.now else {
-        return Finding::warn(&name, "was dropped", "`rowcast serve` forgets it by itself; a new table is watched anew.");
+        return Finding::warn(
+            &name,
+            "was dropped",
+            "`rowcast serve` forgets it by itself; a new table is watched anew.",
+        );
     };
     if !t.function {
         return Finding::fail(&name, "its capture function is gone", again);
@@ -360,7 +369,8 @@ mod tests {
 
     #[test]
     fn tables_are_judged() {
-        let cases: [(Verdict, fn(&mut TableFacts)); 5] = [
+        type Case = (Verdict, fn(&mut TableFacts));
+        let cases: [Case; 5] = [
             (Ok, |_| {}),
             (Warn, |t| t.now = None),
             (Fail, |t| t.function = false),
