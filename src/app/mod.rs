@@ -1,1 +1,76 @@
-//! (in work)
+//! PROVISIONAL, of branch `cli`: what the command line needs of `app`. The composition root replaces it.
+
+mod database;
+
+use std::time::Duration;
+
+pub use crate::config::Config;
+pub use crate::scheduler::Job;
+pub use crate::store::{Applied, MigrationSet, ServerFacts, SpineFacts, Store, StoreError, TableFacts, Watch};
+pub use database::Database;
+
+/// What demo adds to a server.
+#[derive(Default)]
+pub struct Extras {
+    pub jobs: Vec<Job>,
+    pub try_it: Option<TryIt>,
+}
+
+/// What the demo's page offers to type.
+#[derive(Clone, Debug)]
+pub struct TryIt {
+    pub psql: String,
+    pub update: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{address} is in use by another program")]
+    AddressInUse { address: String },
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+pub struct Running {
+    pub url: String,
+}
+
+impl Running {
+    /// `http://HOST:PORT`, with the port that it got.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Until SIGINT or SIGTERM; then everything ends in order.
+    pub async fn until_stopped(self) -> anyhow::Result<()> {
+        anyhow::bail!("not wired on this branch")
+    }
+}
+
+pub async fn start(_config: Config, _database: &Database, _extras: Extras) -> Result<Running, StartError> {
+    Err(anyhow::anyhow!("not wired on this branch").into())
+}
+
+/// For commands that talk to the database and go.
+pub fn store(config: &Config) -> Result<Store, StoreError> {
+    let url = Database::known(config).ok_or(StoreError::NoDatabase)?;
+    Store::new(url.expose(), Default::default())
+}
+
+pub fn store_at(_config: &Config, database: &Database) -> Result<Store, StoreError> {
+    Store::new(database.url().expose(), Default::default())
+}
+
+/// How long NOTIFY takes to come back to a LISTENing session; or why it does not.
+pub async fn round_trip(_config: &Config) -> Result<Duration, String> {
+    Err("not wired on this branch".into())
+}
+
+pub fn openapi_yaml() -> String {
+    "not wired on this branch".into()
+}
+
+/// rustls takes its cryptography from the process.
+pub fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default(); // a second call finds the first one's
+}

@@ -4,6 +4,8 @@ use sqlx::migrate::MigrateError;
 pub enum StoreError {
     #[error("the database URL cannot be read: expected postgres://user:password@host:port/database")]
     BadUrl,
+    #[error("no database is named")]
+    NoDatabase,
     /// Nobody answered, or the connection broke: worth trying again.
     #[error("the database cannot be reached: {0}")]
     Unavailable(String),

@@ -3,6 +3,7 @@
 //! Plain queries only: what needs a session (LISTEN, session locks) belongs to the listener, so the pool's
 //! URL may go through a transaction pooler.
 
+mod admin;
 mod error;
 mod log;
 mod migrate;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
+pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
 pub use error::StoreError;
 pub use log::{FamilyRow, LogReach, RouteRow};
 pub use migrate::{Applied, MigrationSet};
