@@ -38,7 +38,9 @@ async fn tend(store: &Store, listener: Option<&ListenerHandle>) -> bool {
     match store.tend().await {
         Ok(report) => {
             if report.gap {
-                tracing::warn!("app.tend: changes went unrecorded while no rowcast tended the log, or it was too large: everyone gets a reset");
+                tracing::warn!(
+                    "app.tend: changes went unrecorded while no rowcast tended the log, or it was too large: everyone gets a reset"
+                );
                 if let Some(listener) = listener {
                     // The drain sees the new incarnation. Its failing is told by the listener itself.
                     let _ = crate::domain::Drains::barrier(listener).await;

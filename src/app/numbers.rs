@@ -10,7 +10,13 @@ use crate::router::Router;
 use crate::store::Store;
 use crate::telemetry::metrics::{self as m, Metrics};
 
-pub fn metrics(listener: &ListenerHandle, router: &Arc<Router>, hub: &Hub, shared: &Arc<Shared>, store: &Store) -> Metrics {
+pub fn metrics(
+    listener: &ListenerHandle,
+    router: &Arc<Router>,
+    hub: &Hub,
+    shared: &Arc<Shared>,
+    store: &Store,
+) -> Metrics {
     let mut metrics = Metrics::new();
     of_listener(&mut metrics, listener.clone());
     of_router(&mut metrics, router.clone());

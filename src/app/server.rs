@@ -13,8 +13,8 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::database_url;
 use super::database::Database;
+use super::database_url;
 use super::maintenance;
 use super::numbers;
 use super::pages::{self, TryIt};
@@ -96,7 +96,8 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
 
     let facts = HubFacts { heartbeat_ms: config.hub.heartbeat_ms, frame_bytes_max: config.hub.frame_bytes_max };
     let drains = Arc::new(listener.clone());
-    let shared = Shared::new(config.connection.clone(), facts, hub.clone(), router.clone(), drains).context("[connection]")?;
+    let shared =
+        Shared::new(config.connection.clone(), facts, hub.clone(), router.clone(), drains).context("[connection]")?;
     let readiness = readiness(&listener);
     let metrics = Arc::new(numbers::metrics(&listener, &router, &hub, &shared, &store));
     let parts = Parts {

@@ -1,7 +1,5 @@
 //! What can be set about the hub, and what it counts.
 
-use std::io;
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::available_parallelism;
 
@@ -16,8 +14,6 @@ pub struct Config {
     pub idle_timeout_ms: u64,
     /// The largest message a client may send (1009), fragments together.
     pub frame_bytes_max: usize,
-    /// `SO_SNDBUF` of accepted sockets: the kernel otherwise swallows megabytes for a stalled client, unseen.
-    pub send_buffer_bytes: usize,
     /// What may wait for one client; past it the client is closed (4008). Counted where the socket takes no more.
     pub backlog_bytes_max: usize,
     pub backlog_frames_max: usize,
@@ -48,7 +44,6 @@ impl Default for Config {
             heartbeat_ms: 25_000,
             idle_timeout_ms: 60_000,
             frame_bytes_max: 64 * 1024,
-            send_buffer_bytes: 64 * 1024,
             backlog_bytes_max: MIB,
             backlog_frames_max: 8192,
             lead_bytes_max: 16 * MIB,
@@ -66,15 +61,6 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What the acceptor does with each accepted socket: a send buffer of `send_buffer_bytes`, no Nagle.
-    pub fn prepare_socket(&self, tcp: &impl AsFd) -> io::Result<()> {
-        let socket = socket2::SockRef::from(tcp);
-        if self.send_buffer_bytes > 0 {
-            socket.set_send_buffer_size(self.send_buffer_bytes)?;
-        }
-        socket.set_tcp_nodelay(true)
-    }
-
     pub(super) fn shard_count(&self) -> usize {
         let count = if self.shards == 0 { available_parallelism().map_or(1, |n| n.get()) } else { self.shards };
         count.min(64)

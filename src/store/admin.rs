@@ -99,14 +99,14 @@ impl Store {
             w.bulk,
             w.bell
         )
-        .execute(&self.pool)
+        .fetch_one(&self.pool)
         .await?;
         Ok(())
     }
 
     /// `rowcast.unwatch(table, channel)`; without a channel, all of the table's routes.
     pub async fn unwatch(&self, table: &str, channel: Option<&str>) -> Result<(), StoreError> {
-        sqlx::query_file!("sql/admin/unwatch.sql", table, channel).execute(&self.pool).await?;
+        sqlx::query_file!("sql/admin/unwatch.sql", table, channel).fetch_one(&self.pool).await?;
         Ok(())
     }
 
