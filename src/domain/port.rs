@@ -46,8 +46,11 @@ pub struct FamilyInfo {
     pub pattern: Arc<str>,
     /// A state channel sends the newest state and resumes with it; an event channel replays.
     pub state: bool,
-    /// Has a view to take snapshots from. An event channel without one starts empty.
+    /// Has a query that gives its content. An event channel without one starts empty, a state channel with null.
     pub has_view: bool,
+    /// Its messages are rows of the log: a query may show one that is still to be dispatched. Else they are readings
+    /// themselves (a state channel with a view), and say as of when.
+    pub from_log: bool,
 }
 
 /// A channel's content as of a snapshot.
