@@ -52,16 +52,31 @@ metrics! {
     LISTENER_CONNECTED: Gauge "listener_connected", "1 while the listener's session with Postgres stands";
     LISTENER_ASLEEP: Gauge "listener_asleep", "1 while the listener sleeps until the doorbell rings";
     LISTENER_LEADER: Gauge "listener_leader", "1 on the instance that owns the doorbell";
-    LISTENER_RECONNECTS: Counter "listener_reconnects", "Sessions with Postgres that had to be replaced";
+    LISTENER_CONNECTS: Counter "listener_connects", "Sessions with Postgres that became live";
+    LISTENER_FAILURES: Counter "listener_failures", "Sessions with Postgres that failed or were lost";
+    LISTENER_BEGINS: Counter "listener_begins", "Streams begun: each after the first is a reset for everybody";
     LISTENER_DRAINS: Counter "listener_drains", "Reads of the log";
+    LISTENER_DRAINS_EMPTY: Counter "listener_drains_empty", "Reads of the log that found nothing";
+    LISTENER_DRAINS_RESUMED: Counter "listener_drains_resumed", "Reads of the log that were cut off and finished later";
     LISTENER_ROWS: Counter "listener_rows", "Rows read from the log";
+    LISTENER_BYTES: Counter "listener_bytes", "Bytes of JSON read from the log";
     LISTENER_RINGS: Counter "listener_rings", "Doorbells heard";
-    LISTENER_SAFETY_POLL_FINDS: Counter "listener_safety_poll_finds",
-        "Drains in which only the safety poll found rows: 0 but around the death of a leader";
-    LISTENER_INCARNATIONS: Counter "listener_incarnations", "Streams begun: each after the first is a reset for everybody";
+    LISTENER_ARMS: Counter "listener_arms", "Times the listener fell asleep";
+    LISTENER_ARMS_REFUSED: Counter "listener_arms_refused",
+        "Times it could not fall asleep, because a silent writer was in flight";
+    LISTENER_BELL_RELEASES: Counter "listener_bell_releases", "Times it let go of a doorbell that rang too often";
+    LISTENER_SAFETY_POLL_ROWS: Counter "listener_safety_poll_rows",
+        "Rows that only the safety poll found: 0 but around the death of a leader and with bell => false";
+    LISTENER_FEED_STALLS: Counter "listener_feed_stalls", "Times the router had no room for what was read";
+    LISTENER_ELECTIONS: Counter "listener_elections", "Times this instance became the leader";
+    LISTENER_LEADERS_ENDED: Counter "listener_leaders_ended", "Sessions of stale leaders that it ended";
+    LISTENER_BARRIERS: Counter "listener_barriers", "Barriers answered";
+    LISTENER_FOREIGN: Counter "listener_foreign", "Payloads of other applications' pg channels passed on";
+    LISTENER_FOREIGN_DROPPED: Counter "listener_foreign_dropped", "Payloads of theirs dropped for want of room";
     LOG_BYTES: Gauge "log_bytes", "Size of the log in Postgres";
     LOG_OLDEST_SECONDS: Gauge "log_oldest_seconds", "Age of the oldest row that the log holds";
-    NOTIFICATION_QUEUE_USAGE: Gauge "notification_queue_usage", "Part of Postgres' notification queue that is full, 0 to 1";
+    NOTIFICATION_QUEUE_USAGE: Gauge "notification_queue_usage",
+        "Part of Postgres' notification queue that is full, 0 to 1";
     ROUTER_ROUTES: Gauge "router_routes", "Routes of watched tables";
     ROUTER_MESSAGES: Counter "router_messages", "Messages made from rows";
     ROUTER_VIEW_READS: Counter "router_view_reads", "Queries that read dirty keys";
@@ -69,11 +84,18 @@ metrics! {
     HUB_CONNECTIONS: Gauge "hub_connections", "Connections open";
     HUB_SUBSCRIPTIONS: Gauge "hub_subscriptions", "Subscriptions of all connections";
     HUB_CHANNELS: Gauge "hub_channels", "Channels with a subscriber";
-    HUB_FRAMES_SENT: Counter "hub_frames_sent", "Frames written to sockets";
-    HUB_BYTES_SENT: Counter "hub_bytes_sent", "Bytes written to sockets";
-    HUB_CONFLATED: Counter "hub_conflated", "Messages replaced by a newer one of the same key before they were sent";
+    HUB_FRAMES_SENT: Counter "hub_frames_sent", "Frames that the kernel took";
+    HUB_BYTES_SENT: Counter "hub_bytes_sent", "Bytes that the kernel took";
+    HUB_FRAMES_RECEIVED: Counter "hub_frames_received", "Messages of clients";
+    HUB_PROTOCOL_ERRORS: Counter "hub_protocol_errors", "Connections closed because a client broke the protocol";
+    HUB_CONFLATED: Counter "hub_conflated", "Frames replaced by a newer one of the same key before they were sent";
     HUB_SLOW_CLOSED: Counter "hub_slow_closed", "Connections closed because their backlog was full";
-    HUB_RECENT_BYTES: Gauge "hub_recent_bytes", "Recent events kept in memory";
+    HUB_IDLE_CLOSED: Counter "hub_idle_closed", "Connections closed because nothing came from them";
+    HUB_JOINS_OVERFLOWED: Counter "hub_joins_overflowed", "Subscriptions that had to begin again: too much happened meanwhile";
+    HUB_BACKLOG_BYTES: Gauge "hub_backlog_bytes", "Bytes that wait for clients whose sockets take no more";
+    HUB_FIFO_ITEMS: Gauge "hub_fifo_items", "Items in the queues of the shards";
+    HUB_RECENT_EVENTS: Gauge "hub_recent_events", "Recent events kept in memory";
+    HUB_RECENT_BYTES: Gauge "hub_recent_bytes", "Bytes of the recent events kept in memory";
     WEBSOCKETS: Counter "websockets", "WebSockets opened";
     EVENT_STREAMS: Counter "event_streams", "Event streams (SSE) opened";
     COMMANDS: Counter "commands", "Client frames understood";
@@ -278,7 +300,7 @@ mod tests {
         let body = metrics.render();
         let version = env!("CARGO_PKG_VERSION");
         for line in [
-            "# HELP rowcast_hub_frames_sent Frames written to sockets.",
+            "# HELP rowcast_hub_frames_sent Frames that the kernel took.",
             "# TYPE rowcast_hub_frames_sent counter",
             "rowcast_hub_frames_sent_total 3.0",
             "# TYPE rowcast_hub_connections gauge",
