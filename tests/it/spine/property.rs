@@ -55,6 +55,8 @@ async fn writer(url: String, seed: u64, transactions: usize) {
 struct Known {
     versions: HashMap<i64, i64>,
     cursor: Option<String>,
+    /// How the present connection began, for the failure's message.
+    joined: String,
     resumed: usize,
     fresh: usize,
 }
@@ -63,7 +65,7 @@ impl Known {
     fn event(&mut self, frame: &Frame) {
         let (id, v) = (frame["data"]["id"].as_i64().expect("an id"), frame["data"]["v"].as_i64().expect("a version"));
         let before = self.versions.insert(id, v).unwrap_or(0);
-        assert_eq!(v, before + 1, "row {id}: version {v} after {before}");
+        assert_eq!(v, before + 1, "row {id}: version {v} after {before}; {}; {}", self.joined, frame.raw);
         self.cursor = Some(frame.str_of("cursor").to_owned());
     }
 }
@@ -81,6 +83,7 @@ async fn follower(servers: Arc<[String]>, seed: u64, done: Arc<AtomicBool>) -> K
         let resume = known.cursor.clone().filter(|_| seed.pick(4) != 0);
         ws.send(json!({"type": "subscribe", "channel": "counters", "cursor": resume})).await;
         let subscribed = ws.next_of("subscribed").await;
+        known.joined = format!("{server}: {} from {resume:?}", subscribed.raw);
         if subscribed["resumed"] == true {
             known.resumed += 1;
         } else {
