@@ -86,6 +86,9 @@ pub enum ReplayError {
     Unavailable,
 }
 
+/// Events with the positions that their cursors show, and whether there are more.
+pub type Replayed = (Vec<(Message, Position)>, bool);
+
 /// The router, as `connection` and `http` see it: what a channel is, shows and has shown.
 pub trait Source: Send + Sync {
     fn family(&self, channel: &ChannelName) -> FamilyInfo;
@@ -102,7 +105,7 @@ pub trait Source: Send + Sync {
         from: &'a Cursor,
         upto: &'a Position,
         limit: usize,
-    ) -> Boxed<'a, Result<(Vec<(Message, Position)>, bool), ReplayError>>;
+    ) -> Boxed<'a, Result<Replayed, ReplayError>>;
 }
 
 /// A dialect of the wire, as the hub sees it: payloads only, the hub adds the framing.
