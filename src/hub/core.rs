@@ -494,10 +494,10 @@ impl Channel {
     /// One joining subscription fewer; the buffer goes with the last.
     fn stop_joining(&mut self, join_bytes: &mut usize) {
         self.joining -= 1;
-        if self.joining == 0 {
-            if let Some(buffer) = self.buffer.take() {
-                *join_bytes -= buffer.bytes;
-            }
+        if self.joining == 0
+            && let Some(buffer) = self.buffer.take()
+        {
+            *join_bytes -= buffer.bytes;
         }
     }
 }

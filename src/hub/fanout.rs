@@ -202,7 +202,7 @@ impl<P: Port> Fanout<P> {
         let Some(member) = self.member(id) else { return };
         let Some(client) = member.client.take() else { return };
         let subs = std::mem::take(&mut member.subs);
-        // Entries of this member are gone from `members[..].subs`: only the moved ones of others are mended.
+        // A member is in a topic once, so that what moves in a topic is never one of these.
         for sub in subs {
             self.unlisten(sub);
         }
@@ -412,13 +412,11 @@ impl<P: Port> Fanout<P> {
     fn unlisten(&mut self, sub: Sub) {
         let listeners = &mut self.topics[sub.topic as usize];
         listeners.swap_remove(sub.at as usize);
-        if let Some(moved) = listeners.get(sub.at as usize).copied() {
-            // None: that one is being taken out as well, by `retire`, which has its subs in hand.
-            if let Some(member) = &mut self.members[moved.slot as usize] {
-                if let Some(s) = member.subs.get_mut(moved.sub as usize) {
-                    s.at = sub.at;
-                }
-            }
+        if let Some(moved) = listeners.get(sub.at as usize).copied()
+            && let Some(member) = &mut self.members[moved.slot as usize]
+            && let Some(s) = member.subs.get_mut(moved.sub as usize)
+        {
+            s.at = sub.at;
         }
         if listeners.is_empty() {
             *listeners = Vec::new();

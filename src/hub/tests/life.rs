@@ -124,11 +124,11 @@ async fn nothing_is_left_of_those_who_went() {
                     match dice.below(3) {
                         0 => drop(hub.leave(c.id, &channel)),
                         _ => {
-                            if let Ok(since) = hub.join(c.id, &channel) {
-                                if dice.below(4) > 0 {
-                                    // Overflow: a new stream began in between.
-                                    let _ = hub.go_live(c.id, &channel, &since, &[]);
-                                }
+                            if let Ok(since) = hub.join(c.id, &channel)
+                                && dice.below(4) > 0
+                            {
+                                // Overflow: a new stream began in between.
+                                let _ = hub.go_live(c.id, &channel, &since, &[]);
                             }
                         }
                     }

@@ -35,7 +35,8 @@ async fn messages_pings_and_closing() {
 async fn every_fault_has_its_code() {
     let text = |s: &str| Said::Text(s.into());
     let big = vec![b'x'; 101];
-    let cases: Vec<(&str, Vec<u8>, Vec<Said>, Option<u16>)> = vec![
+    type Case = (&'static str, Vec<u8>, Vec<Said>, Option<u16>);
+    let cases: Vec<Case> = vec![
         ("close 1000", masked(0x88, &[3, 232]), vec![], Some(1000)),
         ("close 4999 with a reason", masked(0x88, b"\x13\x87bye"), vec![], Some(4999)),
         ("close without a code", masked(0x88, b""), vec![], None),

@@ -73,8 +73,9 @@ pub fn hub_before_begin(config: Config) -> Hub {
     Hub::start(config, vec![Arc::new(Plain { end: "" }), Arc::new(Plain { end: "\n\n" })]).expect("threads and polls")
 }
 
+/// Two shards, and no heartbeat unless a test wants it.
 pub fn small() -> Config {
-    Config { shards: 2, ..Config::default() }
+    Config { shards: 2, heartbeat_ms: 3_600_000, ..Config::default() }
 }
 
 /// Everything below `n` has ended.
