@@ -54,6 +54,7 @@ pub fn run(lane: usize, core: Arc<Core>, mut poll: Poll) -> io::Result<()> {
             std::thread::sleep(window);
         }
         shard.fanout.turn(&mut shard.sockets);
+        shard.hear_last_words();
     }
     Ok(())
 }
@@ -133,6 +134,15 @@ impl Shard {
         if self.sockets.again.is_empty() {
             // Keeps its capacity; `list` cannot have been pushed to.
             self.sockets.again = list;
+        }
+    }
+
+    /// A connection that was closed while it was paused is read again, so that its close frame is seen.
+    fn hear_last_words(&mut self) {
+        for id in std::mem::take(&mut self.fanout.retired) {
+            if let Some(member) = self.fanout.member(id) {
+                self.sockets.resume(id.slot(), &mut member.port);
+            }
         }
     }
 
