@@ -83,6 +83,7 @@ struct Link {
 pub const NONE: u32 = u32::MAX;
 /// Frames of one turn before they are written out.
 const TURN_FRAMES_MAX: usize = 1024;
+const TURN_LINKS_MAX: usize = 256 * 1024;
 /// Below this, one copy of several frames costs less than a list of them for each connection.
 const WHOLE_BYTES_MAX: usize = 256 * 1024;
 /// Heartbeats are spread over this many ticks.
@@ -180,7 +181,7 @@ impl<P: Port> Fanout<P> {
             None => {
                 for item in items.drain(..) {
                     self.handle(item, transport);
-                    if self.frames.len() >= TURN_FRAMES_MAX {
+                    if self.frames.len() >= TURN_FRAMES_MAX || self.links.len() >= TURN_LINKS_MAX {
                         self.flush(&mut tally);
                     }
                 }

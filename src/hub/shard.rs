@@ -343,11 +343,11 @@ fn write_run(
     let mut at = 0;
     let mut cut = 0;
     while at < run.len() && output.is_empty() {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let (count, result) = match (whole, &run[at..]) {
             (Some(whole), _) => (run.len(), tcp.write(whole)),
             (None, [one]) => (1, tcp.write(&frames[*one as usize].bytes)),
             (None, rest) => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let count = rest.len().min(SLICES_MAX);
                 for (slice, n) in slices.iter_mut().zip(rest) {
                     *slice = IoSlice::new(&frames[*n as usize].bytes);
