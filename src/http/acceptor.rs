@@ -23,6 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 
+use crate::hub::prepare_socket;
+
 const BACK_OFF_MIN: Duration = Duration::from_millis(10);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
@@ -101,7 +103,7 @@ impl Acceptor for RawAcceptor {
                     continue;
                 }
             };
-            if let Err(e) = self.prepare(&tcp) {
+            if let Err(e) = prepare_socket(&tcp, self.send_buffer_bytes) {
                 tracing::debug!(error = %e, "http.accept: the connection was gone at once");
                 continue;
             }
@@ -117,16 +119,6 @@ impl Acceptor for RawAcceptor {
             let local = LocalAddr(Addr::custom(SCHEME, number.to_string()));
             return Ok((io, local, RemoteAddr(remote.into()), Scheme::HTTP));
         }
-    }
-}
-
-impl RawAcceptor {
-    fn prepare(&self, tcp: &TcpStream) -> io::Result<()> {
-        tcp.set_nodelay(true)?;
-        if self.send_buffer_bytes > 0 {
-            SockRef::from(tcp).set_send_buffer_size(self.send_buffer_bytes)?;
-        }
-        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! What can be set about the hub, and what it counts.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::available_parallelism;
 
@@ -130,4 +132,14 @@ pub(super) fn add(counter: &AtomicU64, n: u64) {
 
 pub(super) fn sub(counter: &AtomicU64, n: u64) {
     counter.fetch_sub(n, Relaxed);
+}
+
+/// What an acceptor does with each socket that the hub may get: a bounded send buffer, for the kernel otherwise swallows
+/// megabytes for a stalled client, unseen; and no Nagle.
+pub fn prepare_socket(tcp: &impl AsFd, send_buffer_bytes: usize) -> io::Result<()> {
+    let socket = socket2::SockRef::from(tcp);
+    if send_buffer_bytes > 0 {
+        socket.set_send_buffer_size(send_buffer_bytes)?;
+    }
+    socket.set_tcp_nodelay(true)
 }

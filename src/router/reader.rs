@@ -120,7 +120,8 @@ impl Reader {
     }
 
     fn drive(self: &Arc<Self>, state: &mut State) {
-        if !state.running && !(state.dirty.is_empty() && state.waiters.is_empty()) {
+        let idle = state.dirty.is_empty() && state.waiters.is_empty();
+        if !state.running && !idle {
             state.running = true;
             tokio::spawn(self.clone().run());
         }
