@@ -1,6 +1,7 @@
 //! PROVISIONAL, of branch `cli`: what the command line needs of `app`. The composition root replaces it.
 
 mod database;
+pub mod pages;
 
 use std::time::Duration;
 
@@ -8,19 +9,13 @@ pub use crate::config::Config;
 pub use crate::scheduler::Job;
 pub use crate::store::{Applied, MigrationSet, ServerFacts, SpineFacts, Store, StoreError, TableFacts, Watch};
 pub use database::Database;
+pub use pages::TryIt;
 
 /// What demo adds to a server.
 #[derive(Default)]
 pub struct Extras {
     pub jobs: Vec<Job>,
     pub try_it: Option<TryIt>,
-}
-
-/// What the demo's page offers to type.
-#[derive(Clone, Debug)]
-pub struct TryIt {
-    pub psql: String,
-    pub update: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +47,11 @@ pub async fn start(_config: Config, _database: &Database, _extras: Extras) -> Re
 }
 
 /// For commands that talk to the database and go.
-pub fn store(config: &Config) -> Result<Store, StoreError> {
+pub async fn store(config: &Config) -> Result<Store, StoreError> {
     let url = Database::known(config).ok_or(StoreError::NoDatabase)?;
-    Store::new(url.expose(), Default::default())
+    let store = Store::new(url.expose(), Default::default())?;
+    store.reach().await?;
+    Ok(store)
 }
 
 pub fn store_at(_config: &Config, database: &Database) -> Result<Store, StoreError> {

@@ -63,7 +63,7 @@ impl Globals {
     pub fn with_store<T>(&self, ask: impl AsyncFnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
         let config = self.config()?;
         runtime()?.block_on(async {
-            let store = app::store(&config)?;
+            let store = app::store(&config).await?;
             let answer = ask(&store).await;
             store.close().await;
             answer

@@ -1,7 +1,10 @@
 //! What the command line asks: routes, the demo's objects, and what `doctor` judges by.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sqlx::{ConnectOptions, Connection};
 
 use super::{Store, StoreError};
 
@@ -85,6 +88,16 @@ pub struct TableFacts {
 }
 
 impl Store {
+    /// Connects once past the pool: the error says why it fails, where the pool would only say that it waited.
+    pub async fn reach(&self) -> Result<(), StoreError> {
+        let options = self.pool.connect_options();
+        let within = Duration::from_millis(self.config.pool_wait_ms);
+        match tokio::time::timeout(within, options.connect()).await {
+            Ok(connection) => Ok(connection?.close().await?),
+            Err(_) => Err(StoreError::Unavailable(format!("no answer within {} ms", within.as_millis()))),
+        }
+    }
+
     /// `rowcast.watch(…)`. `Refused` says what is wrong with it.
     pub async fn watch(&self, w: &Watch) -> Result<(), StoreError> {
         sqlx::query_file!(

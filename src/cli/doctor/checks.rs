@@ -4,16 +4,20 @@ use std::time::Instant;
 
 use crate::app::{self, Config, MigrationSet, Store};
 
-use super::{Finding, judge};
+use super::{Failure, Finding, judge};
 
 pub async fn all(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
-    match app::store(config) {
+    match app::store(config).await {
         Ok(store) => {
             database(config, &store, &mut found).await;
             store.close().await;
         }
-        Err(e) => found.push(Finding::fail("database", e.to_string(), "Check DATABASE_URL.")),
+        Err(e) => {
+            let (message, hint) = Failure::from(e).said();
+            let hint = hint.unwrap_or_else(|| "Does `psql \"$DATABASE_URL\"` connect?".into());
+            found.push(Finding::fail("database", message, hint));
+        }
     }
     found
 }
