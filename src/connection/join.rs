@@ -174,7 +174,7 @@ pub(super) async fn fresh(
 ) -> Result<Joined, Failure> {
     let family = registered.family.clone();
     let (since, data) = if family.state || family.has_view {
-        let reading = shared.within(shared.source.snapshot(channel)).await??;
+        let reading = shared.read(channel).await?;
         if !family.state {
             shared.barrier().await?;
         }

@@ -74,8 +74,7 @@ async fn from_log(
         return Ok(Vec::new());
     }
     let upto = Position::at(settled.clone());
-    let replay = shared.source.replay(channel, from, &upto, shared.config.replay_events_max);
-    match shared.within(replay).await {
+    match shared.replay(channel, from, &upto, shared.config.replay_events_max).await {
         Ok(Ok((events, false))) => Ok(events.into_iter().map(|(message, _)| Arc::new(message)).collect()),
         Ok(Ok((_, true)) | Err(ReplayError::TooMany(_))) => Err(NoReplay::Reset(Code::TooManyEvents)),
         Ok(Err(ReplayError::Reset)) => Err(NoReplay::Reset(Code::CursorExpired)),

@@ -26,7 +26,9 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::domain::{Boxed, CHANNEL_BYTES_MAX, Drains, Position, ReadError, Source};
+use crate::domain::{
+    Boxed, CHANNEL_BYTES_MAX, ChannelName, Cursor, Drains, Message, Position, ReadError, Reading, ReplayError, Source,
+};
 use crate::hub::Hub;
 use crate::protocol::native::Limits;
 
@@ -88,6 +90,9 @@ pub struct HubFacts {
     pub frame_bytes_max: usize,
 }
 
+/// What `Source::replay` says: the events, and whether there are more.
+pub type Replay = Result<(Vec<(Message, Position)>, bool), ReplayError>;
+
 /// What all connections share.
 pub struct Shared {
     pub hub: Hub,
@@ -123,6 +128,22 @@ impl Shared {
             drains,
             config,
         }))
+    }
+
+    /// The channel's content, within the time that a snapshot may take.
+    pub async fn read(&self, channel: &ChannelName) -> Result<Reading, ReadError> {
+        self.within(self.source.snapshot(channel)).await?
+    }
+
+    /// Events from the log, within the time that a snapshot may take.
+    pub async fn replay(
+        &self,
+        channel: &ChannelName,
+        from: &Cursor,
+        upto: &Position,
+        limit: usize,
+    ) -> Result<Replay, ReadError> {
+        self.within(self.source.replay(channel, from, upto, limit)).await
     }
 
     fn limits(&self) -> Limits {

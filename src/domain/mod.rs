@@ -4,6 +4,7 @@
 
 mod channel;
 mod cursor;
+mod database;
 mod log;
 mod message;
 mod pattern;
@@ -13,6 +14,7 @@ mod snapshot;
 
 pub use channel::{CHANNEL_BYTES_MAX, ChannelError, ChannelName};
 pub use cursor::{Cursor, CursorError, Incarnation, Position};
+pub use database::{ChannelBinding, DatabaseHost, DatabaseUrl, DatabaseUrlError, HostPlace, SslMode, SslRootCert};
 pub use log::{Feed, LogRow, Op, SOURCE_CONFIG, SOURCE_SEND};
 pub use message::{Batch, Message, Stamp, Target};
 pub use pattern::{Pattern, PatternError};

@@ -124,11 +124,15 @@ fn raw(out: &mut Vec<u8>, name: &str, json: &[u8]) {
     out.extend_from_slice(if json.is_empty() { b"null" } else { json });
 }
 
+/// Microseconds since 1970 as RFC 3339, UTC, always with six digits.
+pub fn time(at_us: i64) -> String {
+    DateTime::from_timestamp_micros(at_us).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
 fn at(out: &mut Vec<u8>, at_us: i64) {
-    let time = DateTime::from_timestamp_micros(at_us).unwrap_or_default();
     key(out, "at");
     out.push(b'"');
-    out.extend_from_slice(time.to_rfc3339_opts(SecondsFormat::Micros, true).as_bytes());
+    out.extend_from_slice(time(at_us).as_bytes());
     out.push(b'"');
 }
 

@@ -5,7 +5,7 @@ mod encode;
 
 pub use decode::{Command, Id, Refusal, decode};
 pub use encode::{
-    Limits, error, event, heartbeat, pong, read_error, reset, snapshot, subscribed, unsubscribed, welcome,
+    Limits, error, event, heartbeat, pong, read_error, reset, snapshot, subscribed, time, unsubscribed, welcome,
 };
 
 use crate::domain::{Dialect, Message, ReadError};
