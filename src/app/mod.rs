@@ -59,12 +59,16 @@ pub fn store_at(_config: &Config, database: &Database) -> Result<Store, StoreErr
 }
 
 /// How long NOTIFY takes to come back to a LISTENing session; or why it does not.
-pub async fn round_trip(_config: &Config) -> Result<Duration, String> {
-    Err("not wired on this branch".into())
+pub async fn round_trip(config: &Config) -> Result<Duration, String> {
+    let url = config.database.listen_url.clone().or_else(|| Database::known(config)).ok_or("no database is named")?;
+    let user = std::env::var("USER").unwrap_or_default();
+    let url = crate::domain::DatabaseUrl::parse(url.expose(), &user).map_err(|e| e.to_string())?;
+    let checked = crate::listener::check(&Default::default(), &url).await.map_err(|e| e.to_string())?;
+    Ok(checked.ring)
 }
 
 pub fn openapi_yaml() -> String {
-    "not wired on this branch".into()
+    crate::http::openapi_yaml()
 }
 
 /// rustls takes its cryptography from the process.

@@ -1,9 +1,8 @@
-//! The pages of the demo, compiled in: they work without internet, and under a policy that allows nothing but us.
+//! The pages of the demo, compiled in: they work without internet and under a policy that allows nothing but us.
 
-use poem::endpoint::make_sync;
-use poem::http::StatusCode;
-use poem::{Endpoint, Response, Route, get};
 use serde::Serialize;
+
+use crate::http::Page;
 
 /// What the demo's page offers to type.
 #[derive(Clone, Debug, Serialize)]
@@ -13,79 +12,46 @@ pub struct TryIt {
     pub update: String,
 }
 
-/// No inline script, no inline style, nothing from elsewhere; 'self' covers the WebSocket of the same host.
-const POLICY: &str =
-    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
-
 const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-/// `/rates` and what it loads from `/pages/`.
-pub fn routes(try_it: Option<TryIt>) -> Route {
-    let try_it = try_it.map(|t| serde_json::to_string(&t).expect("two strings are JSON"));
-    Route::new()
-        .at("/rates", file(HTML, include_str!("../../pages/rates.html")))
-        .at("/pages/rates.css", file("text/css; charset=utf-8", include_str!("../../pages/rates.css")))
-        .at("/pages/rates.js", file(JS, include_str!("../../pages/rates.js")))
-        .at("/pages/rowcast.js", file(JS, include_str!("../../pages/rowcast.js")))
-        .at("/pages/icon.svg", file("image/svg+xml", include_str!("../../pages/icon.svg")))
-        .at(
-            "/pages/rates.json",
-            get(make_sync(move |_| match &try_it {
-                Some(json) => answer("application/json", json.clone()),
-                None => Response::builder().status(StatusCode::NOT_FOUND).finish(),
-            })),
-        )
+/// The client module for pages of anybody, at `/pages/rowcast.js`.
+pub fn client() -> Page {
+    Page::new("/pages/rowcast.js", JS, include_str!("../../pages/rowcast.js"))
 }
 
-fn file(content_type: &'static str, text: &'static str) -> impl Endpoint<Output = Response> {
-    get(make_sync(move |_| answer(content_type, text)))
-}
-
-fn answer(content_type: &str, body: impl Into<poem::Body>) -> Response {
-    Response::builder()
-        .content_type(content_type)
-        .header("content-security-policy", POLICY)
-        .header("x-content-type-options", "nosniff")
-        .header("referrer-policy", "no-referrer")
-        // The next version of the binary is at the same address.
-        .header("cache-control", "no-cache")
-        .body(body)
+/// `/rates` and what it loads; it needs `client`, too.
+pub fn demo(try_it: &TryIt) -> Vec<Page> {
+    let try_it = serde_json::to_string(try_it).expect("two strings are JSON");
+    vec![
+        Page::new("/rates", HTML, include_str!("../../pages/rates.html")),
+        Page::new("/pages/rates.css", CSS, include_str!("../../pages/rates.css")),
+        Page::new("/pages/rates.js", JS, include_str!("../../pages/rates.js")),
+        Page::new("/pages/icon.svg", "image/svg+xml", include_str!("../../pages/icon.svg")),
+        Page::new("/pages/rates.json", "application/json", try_it),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
-    use poem::Request;
-
     use super::*;
 
-    #[tokio::test]
-    async fn every_file_that_the_page_names_is_served_and_nothing_is_inline() {
-        let routes = routes(None);
-        let page = include_str!("../../pages/rates.html");
+    #[test]
+    fn every_file_that_the_page_names_is_there_and_nothing_is_inline() {
+        let mut pages = demo(&TryIt { psql: "psql \"x\"".into(), update: "update".into() });
+        pages.push(client());
+        let text = |page: &Page| String::from_utf8(page.body.to_vec()).expect("UTF-8");
+        let find = |path: &str| pages.iter().find(|p| p.path == path).unwrap_or_else(|| panic!("no {path}"));
+        let html = text(find("/rates"));
         for attribute in ["href=\"", "src=\""] {
-            for (at, _) in page.match_indices(attribute) {
-                let path = page[at + attribute.len()..].split('"').next().unwrap_or_default();
-                assert!(path.starts_with('/'), "{path} is not ours");
-                let request = Request::builder().uri(path.parse().expect("a path")).finish();
-                let response = routes.get_response(request).await;
-                assert_eq!(response.status(), StatusCode::OK, "{path}");
-                assert!(response.headers().contains_key("content-security-policy"));
+            for (at, _) in html.match_indices(attribute) {
+                find(html[at + attribute.len()..].split('"').next().unwrap_or_default());
             }
         }
         for inline in [" style=", "<style", " onclick=", "javascript:", "<script>"] {
-            assert!(!page.contains(inline), "{inline}");
+            assert!(!html.contains(inline), "{inline}");
         }
-    }
-
-    #[tokio::test]
-    async fn what_to_type_is_there_in_a_demo_only() {
-        let ask = |routes: Route| async move {
-            routes.get_response(Request::builder().uri_str("/pages/rates.json").finish()).await
-        };
-        assert_eq!(ask(routes(None)).await.status(), StatusCode::NOT_FOUND);
-        let try_it = TryIt { psql: "psql \"x\"".into(), update: "update".into() };
-        let body = ask(routes(Some(try_it))).await.into_body().into_string().await.expect("text");
-        assert_eq!(body, r#"{"psql":"psql \"x\"","update":"update"}"#);
+        assert_eq!(text(find("/pages/rates.json")), r#"{"psql":"psql \"x\"","update":"update"}"#);
     }
 }

@@ -12,8 +12,8 @@ use crate::app::{self, Extras, Job, TryIt};
 
 /// About ten of 60 rates move each second.
 const CRON: &str = "* * * * * *";
-const UPDATE: &str =
-    "update rates set rate = rate * 1.05 where source_currency = 'USD' and destination_currency = 'NGN';";
+/// To paste into psql.
+const UPDATE: &str = include_str!("../../sql/demo/try.sql").trim_ascii_end();
 
 /// See it move: 60 exchange rates, changed by a scheduled job each second, on a live page
 ///

@@ -80,10 +80,12 @@ pub struct TableFacts {
     pub bell: bool,
     /// Does its capture function exist?
     pub function: bool,
-    /// Of it, its partitions and children: those that hold rows and have no capture trigger.
-    pub bare: Vec<String>,
-    /// Those with a capture trigger that is not ENABLE ALWAYS.
+    /// Capture triggers (`name on table`) that are not there.
+    pub missing: Vec<String>,
+    /// Those that never fire in an ordinary session.
     pub disabled: Vec<String>,
+    /// Those that are not ENABLE ALWAYS: what logical replication applies passes them by.
+    pub ordinary: Vec<String>,
     pub channels: Vec<String>,
 }
 
@@ -112,15 +114,14 @@ impl Store {
             w.bulk,
             w.bell
         )
-        .execute(&self.pool)
+        .fetch_one(&self.pool)
         .await?;
         Ok(())
     }
 
-    /// `rowcast.unwatch(table, channel)`; without a channel, all of the table's routes.
-    pub async fn unwatch(&self, table: &str, channel: Option<&str>) -> Result<(), StoreError> {
-        sqlx::query_file!("sql/admin/unwatch.sql", table, channel).execute(&self.pool).await?;
-        Ok(())
+    /// `rowcast.unwatch(table, channel)`; without a channel, all of the table's routes. Returns how many ended.
+    pub async fn unwatch(&self, table: &str, channel: Option<&str>) -> Result<i32, StoreError> {
+        Ok(sqlx::query_file_scalar!("sql/admin/unwatch.sql", table, channel).fetch_one(&self.pool).await?)
     }
 
     pub async fn server_facts(&self) -> Result<ServerFacts, StoreError> {
