@@ -28,6 +28,7 @@ struct Private {
 
 impl Database {
     /// Starts a private Postgres where none is configured. Blocks while it starts.
+    #[expect(clippy::disallowed_methods, reason = "whether a shell knows the URL by this name")]
     pub fn open(config: &Config) -> Result<Self, EmbeddedError> {
         if let Some(url) = &config.database.url {
             let by_variable = std::env::var("DATABASE_URL").is_ok_and(|v| v == url.expose());

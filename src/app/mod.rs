@@ -1,70 +1,51 @@
-//! PROVISIONAL, of branch `cli`: what the command line needs of `app`. The composition root replaces it.
+//! The composition root: the only place that knows all stages, and joins them.
+//!
+//! `start` wires a server; the rest is what the command line asks of the database without one.
 
 mod database;
-pub mod pages;
+mod maintenance;
+mod numbers;
+mod pages;
+mod server;
 
 use std::time::Duration;
 
 pub use crate::config::Config;
+use crate::domain::{DatabaseUrl, DatabaseUrlError};
 pub use crate::scheduler::Job;
 pub use crate::store::{Applied, MigrationSet, ServerFacts, SpineFacts, Store, StoreError, TableFacts, Watch};
 pub use database::Database;
 pub use pages::TryIt;
+pub use server::{Extras, Running, StartError, start};
 
-/// What demo adds to a server.
-#[derive(Default)]
-pub struct Extras {
-    pub jobs: Vec<Job>,
-    pub try_it: Option<TryIt>,
-}
-
+/// Which database is meant cannot be told.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("{address} is in use by another program")]
-    AddressInUse { address: String },
-    #[error(transparent)]
-    Other(#[from] anyhow::Error),
-}
-
-pub struct Running {
-    pub url: String,
-}
-
-impl Running {
-    /// `http://HOST:PORT`, with the port that it got.
-    pub fn url(&self) -> String {
-        self.url.clone()
-    }
-
-    /// Until SIGINT or SIGTERM; then everything ends in order.
-    pub async fn until_stopped(self) -> anyhow::Result<()> {
-        anyhow::bail!("not wired on this branch")
-    }
-}
-
-pub async fn start(_config: Config, _database: &Database, _extras: Extras) -> Result<Running, StartError> {
-    Err(anyhow::anyhow!("not wired on this branch").into())
+pub enum AddressError {
+    #[error("no database is named")]
+    Missing,
+    #[error("the database URL cannot be used: {0}")]
+    Unreadable(#[from] DatabaseUrlError),
 }
 
 /// For commands that talk to the database and go.
-pub async fn store(config: &Config) -> Result<Store, StoreError> {
-    let url = Database::known(config).ok_or(StoreError::NoDatabase)?;
-    let store = Store::new(url.expose(), Default::default())?;
-    store.reach().await?;
-    Ok(store)
+pub fn store(config: &Config) -> Result<Store, AddressError> {
+    let url = Database::known(config).ok_or(AddressError::Missing)?;
+    Ok(Store::new(&database_url(url.expose())?, config.store.clone()))
 }
 
-pub fn store_at(_config: &Config, database: &Database) -> Result<Store, StoreError> {
-    Store::new(database.url().expose(), Default::default())
+/// On the database of a server. Migrations need a session, so it goes past a pooler.
+pub fn store_at(config: &Config, database: &Database) -> Result<Store, AddressError> {
+    let url = config.database.listen_url().unwrap_or(database.url());
+    Ok(Store::new(&database_url(url.expose())?, config.store.clone()))
 }
 
 /// How long NOTIFY takes to come back to a LISTENing session; or why it does not.
 pub async fn round_trip(config: &Config) -> Result<Duration, String> {
-    let url = config.database.listen_url.clone().or_else(|| Database::known(config)).ok_or("no database is named")?;
-    let user = std::env::var("USER").unwrap_or_default();
-    let url = crate::domain::DatabaseUrl::parse(url.expose(), &user).map_err(|e| e.to_string())?;
-    let checked = crate::listener::check(&Default::default(), &url).await.map_err(|e| e.to_string())?;
-    Ok(checked.ring)
+    let url = config.database.listen_url.clone().or_else(|| Database::known(config));
+    let url = url.ok_or(AddressError::Missing).and_then(|url| database_url(url.expose())).map_err(|e| e.to_string())?;
+    install_tls();
+    let checked = crate::listener::check(&config.listener, &url).await;
+    checked.map(|c| c.ring).map_err(|e| e.to_string())
 }
 
 pub fn openapi_yaml() -> String {
@@ -74,4 +55,12 @@ pub fn openapi_yaml() -> String {
 /// rustls takes its cryptography from the process.
 pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default(); // a second call finds the first one's
+}
+
+/// With libpq's defaults from the environment: who we are, and the password that the URL leaves out.
+#[expect(clippy::disallowed_methods, reason = "libpq's variables")]
+fn database_url(text: &str) -> Result<DatabaseUrl, AddressError> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let user = variable("PGUSER").or_else(|| variable("USER")).unwrap_or_else(|| "postgres".into());
+    Ok(DatabaseUrl::parse(text, &user)?.or_password(variable("PGPASSWORD")))
 }

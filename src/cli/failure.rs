@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use crate::app::StoreError;
+use crate::app::{AddressError, StoreError};
 
 use super::out::note;
 
@@ -90,14 +90,22 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+impl From<AddressError> for Failure {
+    fn from(error: AddressError) -> Self {
+        let message = error.to_string();
+        match error {
+            AddressError::Unreadable(_) => Self::usage(message).hint("Check DATABASE_URL or --database-url."),
+            AddressError::Missing => Self::usage(message).hint(
+                "Set DATABASE_URL or --database-url; without one, a `rowcast demo` that runs in this directory is found.",
+            ),
+        }
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         match error {
-            StoreError::BadUrl => Self::usage(message).hint("Check DATABASE_URL or --database-url."),
-            StoreError::NoDatabase => Self::usage(message).hint(
-                "Set DATABASE_URL or --database-url; without one, a `rowcast demo` that runs in this directory is found.",
-            ),
             StoreError::Unavailable(_) => {
                 Self::new(message).hint("Is Postgres running, and does `psql \"$DATABASE_URL\"` connect?")
             }

@@ -63,7 +63,8 @@ impl Globals {
     pub fn with_store<T>(&self, ask: impl AsyncFnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
         let config = self.config()?;
         runtime()?.block_on(async {
-            let store = app::store(&config).await?;
+            let store = app::store(&config)?;
+            store.reach().await?;
             let answer = ask(&store).await;
             store.close().await;
             answer

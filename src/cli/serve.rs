@@ -47,6 +47,7 @@ pub fn refused(error: StartError) -> Failure {
     match error {
         StartError::AddressInUse { address } => Failure::new(format!("{address} is in use by another program"))
             .hint("Choose another with --listen, or a free one with --listen 127.0.0.1:0."),
+        StartError::Unmigrated { .. } => Failure::new(error.to_string()).hint("Run `rowcast migrate` on it first."),
         StartError::Other(error) => error.into(),
     }
 }

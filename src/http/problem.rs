@@ -250,6 +250,13 @@ impl From<StoreError> for ApiError {
                 tracing::warn!(%cause, "http.request: the database cannot be reached");
                 Self::new(ProblemCode::DatabaseUnavailable, "Try again in a moment.")
             }
+            StoreError::Timeout => {
+                Self::new(ProblemCode::DatabaseUnavailable, "The database took too long: try again.")
+            }
+            StoreError::Answer(cause) | StoreError::Migration(cause) => {
+                tracing::error!(%cause, "http.request: the database answered what it must not");
+                Self::new(ProblemCode::Internal, "The server's log says what went wrong.")
+            }
         }
     }
 }

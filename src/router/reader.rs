@@ -189,6 +189,7 @@ impl Reader {
                 }
                 Err(error) => {
                     let error = read_error(error, timeout);
+                    self.shared.stats.view_errors.fetch_add(keys.len() as u64, Ordering::Relaxed);
                     keys.iter().for_each(|key| self.deliver(&mut batch, key, Err(error.clone())));
                 }
             }

@@ -8,18 +8,24 @@ use super::{Failure, Finding, judge};
 
 pub async fn all(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
-    match app::store(config).await {
+    match reached(config).await {
         Ok(store) => {
             database(config, &store, &mut found).await;
             store.close().await;
         }
-        Err(e) => {
-            let (message, hint) = Failure::from(e).said();
+        Err(failure) => {
+            let (message, hint) = failure.said();
             let hint = hint.unwrap_or_else(|| "Does `psql \"$DATABASE_URL\"` connect?".into());
             found.push(Finding::fail("database", message, hint));
         }
     }
     found
+}
+
+async fn reached(config: &Config) -> Result<Store, Failure> {
+    let store = app::store(config)?;
+    store.reach().await?;
+    Ok(store)
 }
 
 async fn database(config: &Config, store: &Store, found: &mut Vec<Finding>) {
