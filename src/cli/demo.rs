@@ -24,6 +24,11 @@ pub struct Demo {}
 impl Demo {
     pub fn run(self, globals: &Globals, _out: &mut Out) -> Result<(), Failure> {
         let mut config = globals.config()?;
+        // What the demo says should not drown in what a server logs, unless somebody asked for it.
+        if config.log.level == "info" {
+            config.log.level = "warn".into();
+        }
+        app::start_logging(&config)?;
         if taken(&config.http.listen) {
             say(&format!("{} is in use by another program: taking a free port", config.http.listen));
             config.http.listen = any_port(&config.http.listen);
