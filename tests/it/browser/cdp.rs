@@ -119,7 +119,7 @@ impl Page {
                 look();
             }})"
         );
-        patiently(&format!("in the page: {condition}"), self.eval(&wait)).await;
+        self.eval(&wait).await;
     }
 
     /// A size in CSS pixels, as a phone or as a desktop.
@@ -146,7 +146,7 @@ impl Page {
     async fn call(&mut self, method: &str, params: Value) -> Value {
         self.next_id += 1;
         let id = self.next_id;
-        let mut command = json!({"id": id, "method": method, "params": params});
+        let mut command = json!({"id": id, "method": method, "params": params.clone()});
         if !self.session.is_empty() {
             command["sessionId"] = self.session.clone().into();
         }
@@ -168,7 +168,7 @@ impl Page {
                 }
             }
         };
-        let answer = patiently(method, answer).await;
+        let answer = patiently(&format!("{method} {}", params.to_string().chars().take(400).collect::<String>()), answer).await;
         assert!(answer["error"].is_null(), "{method}: {answer}");
         answer["result"].clone()
     }
