@@ -28,7 +28,7 @@ struct Private {
 
 impl Database {
     /// Starts a private Postgres where none is configured. Blocks while it starts.
-    #[expect(clippy::disallowed_methods, reason = "whether a shell knows the URL by this name")]
+    #[expect(clippy::disallowed_methods, reason = "whether a shell knows the URL by name, not what it is")]
     pub fn open(config: &Config) -> Result<Self, EmbeddedError> {
         if let Some(url) = &config.database.url {
             let by_variable = std::env::var("DATABASE_URL").is_ok_and(|v| v == url.expose());
@@ -47,6 +47,11 @@ impl Database {
     pub fn known(config: &Config) -> Option<Secret> {
         let noted = || std::fs::read_to_string(NOTE).ok().map(|url| Secret::new(url.trim()));
         config.database.url.clone().or_else(noted)
+    }
+
+    /// Started by this process, for it alone.
+    pub fn is_private(&self) -> bool {
+        self.private.is_some()
     }
 
     pub fn url(&self) -> &Secret {

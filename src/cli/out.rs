@@ -23,7 +23,7 @@ pub struct Out {
 }
 
 impl Out {
-    #[expect(clippy::disallowed_methods, reason = "what terminals say about themselves")]
+    #[expect(clippy::disallowed_methods, reason = "what terminals agreed on, no settings of ours")]
     pub fn new() -> Self {
         let terminal = io::stdout().is_terminal();
         // no-color.org: any value that is not empty.

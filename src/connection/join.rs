@@ -8,9 +8,10 @@
 //!    step with respect to dispatch.
 //!
 //! The echo to avoid: the query may see a commit that the listener has not drained yet. Its event would come after we
-//! went live, where nothing is filtered. So for an event channel we wait, after the reading, until a drain that began
-//! after it was dispatched: all that the reading shows is then in the buffer, where step 3 drops it. A state
-//! channel needs no wait: its messages carry the snapshot they were read at, and the hub drops older ones.
+//! went live, where nothing is filtered. So where messages are rows of the log we wait, after the reading, until a
+//! drain that began after it was dispatched: all that the reading shows is then in the buffer, where step 3 drops it.
+//! A state channel with a view needs no wait: its messages carry the snapshot they were read at, and the hub drops
+//! older ones.
 //!
 //! Dropping the future at any point is safe: the caller takes the subscription back with `hub.leave`.
 

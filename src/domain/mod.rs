@@ -18,6 +18,6 @@ pub use database::{ChannelBinding, DatabaseHost, DatabaseUrl, DatabaseUrlError, 
 pub use log::{Feed, LogRow, Op, SOURCE_CONFIG, SOURCE_SEND};
 pub use message::{Batch, Message, Stamp, Target};
 pub use pattern::{Pattern, PatternError};
-pub use port::{Boxed, Dialect, Drains, FamilyInfo, Outlet, ReadError, Reading, ReplayError, Source};
+pub use port::{Boxed, Dialect, Drains, FamilyInfo, Outlet, ReadError, Reading, ReplayError, Replayed, Source};
 pub use resume::arrange;
 pub use snapshot::{Snapshot, SnapshotError, Xid};

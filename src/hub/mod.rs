@@ -15,10 +15,14 @@ mod conn;
 mod core;
 mod dispatch;
 mod fanout;
+mod golive;
+mod heartbeat;
 mod joins;
 mod lane;
+mod members;
 mod recent;
 mod shard;
+mod slab;
 mod task;
 
 use std::net::TcpStream;
@@ -32,7 +36,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
 use self::backlog::Frame;
-use self::core::{Core, State, lanes_for, pieces};
+use self::core::{Core, State, lanes_for};
 use self::lane::{Adopted, Closing, Fifo, Form, Item, LANES_MAX, Lane, ShuttingDown, Wake, Way, lock, tell_closed};
 use self::task::{Events, Seat, Talk};
 use crate::domain::{
@@ -464,6 +468,19 @@ fn lead_frames<'a>(framing: Framing, payloads: impl Iterator<Item = &'a Bytes>) 
         frames.extend(rest.map(|rest| Frame { lead: true, glued: true, ..Frame::plain(rest) }));
     }
     frames
+}
+
+/// The frames of a payload for one connection. Large ones are not copied: their head goes before them.
+fn pieces(framing: Framing, payload: &Bytes) -> (Bytes, Option<Bytes>) {
+    const COPIED_BYTES_MAX: usize = 4096;
+    match framing {
+        Framing::EventStream => (payload.clone(), None),
+        Framing::WebSocket if payload.len() <= COPIED_BYTES_MAX => (codec::frame(codec::TEXT, payload), None),
+        Framing::WebSocket => {
+            let (head, start) = codec::head(codec::TEXT, payload.len());
+            (Bytes::copy_from_slice(&head[start..]), Some(payload.clone()))
+        }
+    }
 }
 
 #[cfg(test)]

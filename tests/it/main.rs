@@ -9,3 +9,4 @@ mod cli;
 mod embedded;
 mod kit_itself;
 mod shutdown;
+mod spine;
