@@ -52,6 +52,11 @@ pub fn openapi_yaml() -> String {
     crate::http::openapi_yaml()
 }
 
+/// Logs to stderr from here on: for servers; commands speak for themselves.
+pub fn start_logging(config: &Config) -> anyhow::Result<()> {
+    Ok(crate::telemetry::logging::init(&config.log)?)
+}
+
 /// rustls takes its cryptography from the process.
 pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default(); // a second call finds the first one's

@@ -12,8 +12,8 @@ use crate::app::{self, Extras, Job, TryIt};
 
 /// About ten of 60 rates move each second.
 const CRON: &str = "* * * * * *";
-const UPDATE: &str =
-    "update rates set rate = rate * 1.05 where source_currency = 'USD' and destination_currency = 'NGN';";
+/// To paste into psql.
+const UPDATE: &str = include_str!("../../sql/demo/try.sql").trim_ascii_end();
 
 /// See it move: 60 exchange rates, changed by a scheduled job each second, on a live page
 ///
@@ -24,6 +24,11 @@ pub struct Demo {}
 impl Demo {
     pub fn run(self, globals: &Globals, _out: &mut Out) -> Result<(), Failure> {
         let mut config = globals.config()?;
+        // What the demo says should not drown in what a server logs, unless somebody asked for it.
+        if config.log.level == "info" {
+            config.log.level = "warn".into();
+        }
+        app::start_logging(&config)?;
         if taken(&config.http.listen) {
             say(&format!("{} is in use by another program: taking a free port", config.http.listen));
             config.http.listen = any_port(&config.http.listen);

@@ -48,6 +48,15 @@ impl Failure {
         }
     }
 
+    /// Message and hint, as `report` prints them.
+    pub fn said(self) -> (String, Option<String>) {
+        let clean = |text: String| without_passwords(&one_line(&text));
+        match self {
+            Self::Said { message, hint, .. } => (clean(message), hint.map(clean)),
+            Self::Shown | Self::Quiet => (String::new(), None),
+        }
+    }
+
     pub fn stdout(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::Quiet,
@@ -60,10 +69,11 @@ impl Failure {
         match self {
             Self::Quiet => ExitCode::SUCCESS,
             Self::Shown => FAILED.into(),
-            Self::Said { message, hint, code } => {
-                note(&format!("rowcast: {}", without_passwords(&one_line(&message))));
+            Self::Said { code, .. } => {
+                let (message, hint) = self.said();
+                note(&format!("rowcast: {message}"));
                 if let Some(hint) = hint {
-                    note(&format!("hint: {}", without_passwords(&one_line(&hint))));
+                    note(&format!("hint: {hint}"));
                 }
                 code.into()
             }

@@ -64,6 +64,7 @@ impl Globals {
         let config = self.config()?;
         runtime()?.block_on(async {
             let store = app::store(&config)?;
+            store.reach().await?;
             let answer = ask(&store).await;
             store.close().await;
             answer

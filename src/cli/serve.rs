@@ -20,6 +20,7 @@ pub struct Serve {
 impl Serve {
     pub fn run(self, globals: &Globals, _out: &mut Out) -> Result<(), Failure> {
         let config = globals.config()?;
+        app::start_logging(&config)?;
         let database = open_database(&config)?;
         if let Some(sentence) = database.announcement() {
             say(&sentence);

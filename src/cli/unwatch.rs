@@ -16,11 +16,15 @@ pub struct Unwatch {
 
 impl Unwatch {
     pub fn run(self, globals: &Globals, out: &mut Out) -> Result<(), Failure> {
-        globals.with_store(async |store| Ok(store.unwatch(&self.table, self.channel.as_deref()).await?))?;
-        if out.terminal() {
-            let from = self.channel.map_or("any channel".into(), |c| format!("'{c}'"));
-            return out.line(&format!("no longer watching {} on {from}", self.table));
+        let ended =
+            globals.with_store(async |store| Ok(store.unwatch(&self.table, self.channel.as_deref()).await?))?;
+        if !out.terminal() {
+            return out.json(&json!({"unwatched": self.table, "channel": self.channel, "routes": ended}));
         }
-        out.json(&json!({"unwatched": self.table, "channel": self.channel}))
+        let from = self.channel.map_or("any channel".into(), |c| format!("'{c}'"));
+        match ended {
+            0 => out.line(&format!("{} was not watched on {from}", self.table)),
+            n => out.line(&format!("no longer watching {} on {from} ({n} routes)", self.table)),
+        }
     }
 }

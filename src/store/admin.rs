@@ -1,7 +1,10 @@
 //! What the command line asks: routes, the demo's objects, and what `doctor` judges by.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sqlx::{ConnectOptions, Connection};
 
 use super::{Store, StoreError};
 
@@ -77,14 +80,26 @@ pub struct TableFacts {
     pub bell: bool,
     /// Does its capture function exist?
     pub function: bool,
-    /// Of it, its partitions and children: those that hold rows and have no capture trigger.
-    pub bare: Vec<String>,
-    /// Those with a capture trigger that is not ENABLE ALWAYS.
+    /// Capture triggers (`name on table`) that are not there.
+    pub missing: Vec<String>,
+    /// Those that never fire in an ordinary session.
     pub disabled: Vec<String>,
+    /// Those that are not ENABLE ALWAYS: what logical replication applies passes them by.
+    pub ordinary: Vec<String>,
     pub channels: Vec<String>,
 }
 
 impl Store {
+    /// Connects once past the pool: the error says why it fails, where the pool would only say that it waited.
+    pub async fn reach(&self) -> Result<(), StoreError> {
+        let options = self.pool.connect_options();
+        let within = Duration::from_millis(self.config.pool_wait_ms);
+        match tokio::time::timeout(within, options.connect()).await {
+            Ok(connection) => Ok(connection?.close().await?),
+            Err(_) => Err(StoreError::Unavailable(format!("no answer within {} ms", within.as_millis()))),
+        }
+    }
+
     /// `rowcast.watch(…)`. `Refused` says what is wrong with it.
     pub async fn watch(&self, w: &Watch) -> Result<(), StoreError> {
         sqlx::query_file!(
@@ -104,10 +119,9 @@ impl Store {
         Ok(())
     }
 
-    /// `rowcast.unwatch(table, channel)`; without a channel, all of the table's routes.
-    pub async fn unwatch(&self, table: &str, channel: Option<&str>) -> Result<(), StoreError> {
-        sqlx::query_file!("sql/admin/unwatch.sql", table, channel).fetch_one(&self.pool).await?;
-        Ok(())
+    /// `rowcast.unwatch(table, channel)`; without a channel, all of the table's routes. Returns how many ended.
+    pub async fn unwatch(&self, table: &str, channel: Option<&str>) -> Result<i32, StoreError> {
+        Ok(sqlx::query_file_scalar!("sql/admin/unwatch.sql", table, channel).fetch_one(&self.pool).await?)
     }
 
     pub async fn server_facts(&self) -> Result<ServerFacts, StoreError> {

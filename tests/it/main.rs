@@ -4,6 +4,8 @@
 mod kit;
 
 mod architecture;
+mod browser;
+mod cli;
 mod embedded;
 mod kit_itself;
 mod shutdown;

@@ -4,18 +4,28 @@ use std::time::Instant;
 
 use crate::app::{self, Config, MigrationSet, Store};
 
-use super::{Finding, judge};
+use super::{Failure, Finding, judge};
 
 pub async fn all(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
-    match app::store(config) {
+    match reached(config).await {
         Ok(store) => {
             database(config, &store, &mut found).await;
             store.close().await;
         }
-        Err(e) => found.push(Finding::fail("database", e.to_string(), "Check DATABASE_URL.")),
+        Err(failure) => {
+            let (message, hint) = failure.said();
+            let hint = hint.unwrap_or_else(|| "Does `psql \"$DATABASE_URL\"` connect?".into());
+            found.push(Finding::fail("database", message, hint));
+        }
     }
     found
+}
+
+async fn reached(config: &Config) -> Result<Store, Failure> {
+    let store = app::store(config)?;
+    store.reach().await?;
+    Ok(store)
 }
 
 async fn database(config: &Config, store: &Store, found: &mut Vec<Finding>) {

@@ -219,15 +219,17 @@ pub fn table(t: &TableFacts) -> Finding {
     if !t.function {
         return Finding::fail(&name, "its capture function is gone", again);
     }
-    if !t.bare.is_empty() {
-        return Finding::fail(&name, format!("no capture trigger on {}", t.bare.join(", ")), again);
+    if !t.missing.is_empty() {
+        return Finding::fail(&name, format!("not there: {}", t.missing.join(", ")), again);
     }
     if !t.disabled.is_empty() {
-        return Finding::fail(
-            &name,
-            format!("capture triggers are not enabled always on {}", t.disabled.join(", ")),
-            again,
-        );
+        let hint = format!("As the table's owner: `alter table {now} enable always trigger …`.");
+        return Finding::fail(&name, format!("disabled: {}", t.disabled.join(", ")), hint);
+    }
+    if !t.ordinary.is_empty() {
+        let detail = format!("does not capture what logical replication applies: {}", t.ordinary.join(", "));
+        let hint = format!("If that matters, as the table's owner: `alter table {now} enable always trigger …`.");
+        return Finding::warn(&name, detail, hint);
     }
     let how = if t.bulk { "by statement" } else { "by row" };
     let bell = if t.bell { "" } else { ", without the bell" };
@@ -306,8 +308,9 @@ mod tests {
             bulk: false,
             bell: true,
             function: true,
-            bare: vec![],
+            missing: vec![],
             disabled: vec![],
+            ordinary: vec![],
             channels: vec!["rates".into()],
         }
     }
@@ -370,12 +373,13 @@ mod tests {
     #[test]
     fn tables_are_judged() {
         type Case = (Verdict, fn(&mut TableFacts));
-        let cases: [Case; 5] = [
+        let cases: [Case; 6] = [
             (Ok, |_| {}),
             (Warn, |t| t.now = None),
+            (Warn, |t| t.ordinary = vec!["a on rates".into()]),
             (Fail, |t| t.function = false),
-            (Fail, |t| t.bare = vec!["rates_2".into()]),
-            (Fail, |t| t.disabled = vec!["rates".into()]),
+            (Fail, |t| t.missing = vec!["a on rates".into()]),
+            (Fail, |t| t.disabled = vec!["a on rates".into()]),
         ];
         for (want, change) in cases {
             let mut facts = table_facts();
