@@ -23,6 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 
+use crate::hub;
+
 const BACK_OFF_MIN: Duration = Duration::from_millis(10);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
@@ -74,7 +76,8 @@ const SCHEME: &str = "conn";
 pub(super) struct RawAcceptor {
     pub listener: TcpListener,
     pub registry: Arc<Registry>,
-    pub send_buffer_bytes: usize,
+    /// No Nagle, and a bounded send buffer.
+    pub prepare: hub::Config,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
 }
@@ -101,7 +104,7 @@ impl Acceptor for RawAcceptor {
                     continue;
                 }
             };
-            if let Err(e) = self.prepare(&tcp) {
+            if let Err(e) = self.prepare.prepare_socket(&tcp) {
                 tracing::debug!(error = %e, "http.accept: the connection was gone at once");
                 continue;
             }
@@ -117,16 +120,6 @@ impl Acceptor for RawAcceptor {
             let local = LocalAddr(Addr::custom(SCHEME, number.to_string()));
             return Ok((io, local, RemoteAddr(remote.into()), Scheme::HTTP));
         }
-    }
-}
-
-impl RawAcceptor {
-    fn prepare(&self, tcp: &TcpStream) -> io::Result<()> {
-        tcp.set_nodelay(true)?;
-        if self.send_buffer_bytes > 0 {
-            SockRef::from(tcp).set_send_buffer_size(self.send_buffer_bytes)?;
-        }
-        Ok(())
     }
 }
 

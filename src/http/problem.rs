@@ -245,10 +245,16 @@ impl From<ReplayError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(e: StoreError) -> Self {
         match e {
+            // Postgres' own sentence is about what the client sent; its hint is for whoever mends it.
             StoreError::Refused { message, .. } => Self::new(ProblemCode::Refused, message),
             StoreError::Unavailable(cause) => {
                 tracing::warn!(%cause, "http.request: the database cannot be reached");
                 Self::new(ProblemCode::DatabaseUnavailable, "Try again in a moment.")
+            }
+            StoreError::Timeout => Self::new(ProblemCode::DatabaseUnavailable, "It took too long: try again later."),
+            other => {
+                tracing::error!(error = %other, "http.request failed");
+                Self::new(ProblemCode::Internal, "The cause is in the server's log.")
             }
         }
     }

@@ -5,5 +5,7 @@ mod kit;
 
 mod architecture;
 mod embedded;
+mod http;
 mod kit_itself;
+mod native;
 mod shutdown;
