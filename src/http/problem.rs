@@ -148,7 +148,7 @@ fn problem(status: StatusCode, code: ProblemCode, detail: &str) -> Response {
 
 /// Whatever a route or the framework failed with, as a problem.
 pub(super) fn response_of(error: poem::Error) -> Response {
-    if error.is_from_response() {
+    if error.is_from_response() || error.is::<ApiError>() {
         return error.into_response();
     }
     let status = error.status();
