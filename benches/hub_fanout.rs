@@ -58,10 +58,10 @@ fn main() -> Result<()> {
     let (connections, rounds) = (numbers.next().unwrap_or(1000), numbers.next().unwrap_or(200));
     let config = Config { heartbeat_ms: 3_600_000, ..Config::default() };
 
-    let (ours, theirs) = pairs(connections)?;
+    let (ours, theirs) = pairs(connections, &config)?;
     let read = Arc::new(AtomicU64::new(0));
     reader(theirs, read.clone())?;
-    let (mut floor, theirs) = pairs(connections)?;
+    let (mut floor, theirs) = pairs(connections, &config)?;
     let floor_read = Arc::new(AtomicU64::new(0));
     reader(theirs, floor_read.clone())?;
 
@@ -131,13 +131,13 @@ fn at(n: u64) -> Arc<Snapshot> {
     Arc::new(Snapshot::new(n, n, Vec::new()).expect("in order"))
 }
 
-fn pairs(count: usize) -> Result<(Vec<TcpStream>, Vec<TcpStream>)> {
+fn pairs(count: usize, config: &Config) -> Result<(Vec<TcpStream>, Vec<TcpStream>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..count {
         theirs.push(TcpStream::connect(listener.local_addr()?)?);
         let (socket, _) = listener.accept()?;
-        rowcast::hub::prepare_socket(&socket, 64 * 1024)?;
+        config.prepare_socket(&socket)?;
         ours.push(socket);
     }
     Ok((ours, theirs))

@@ -19,7 +19,7 @@ use super::maintenance;
 use super::numbers;
 use super::pages::{self, TryIt};
 use crate::config::Config;
-use crate::connection::{HubFacts, Shared};
+use crate::connection::Shared;
 use crate::http::{self, Bound, HttpError, Parts, Readiness};
 use crate::hub::Hub;
 use crate::listener::{Listener, ListenerHandle, Status, check};
@@ -94,10 +94,9 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         return Err(anyhow::anyhow!("the listener did not come up: {}", why(&listener)).into());
     }
 
-    let facts = HubFacts { heartbeat_ms: config.hub.heartbeat_ms, frame_bytes_max: config.hub.frame_bytes_max };
     let drains = Arc::new(listener.clone());
-    let shared =
-        Shared::new(config.connection.clone(), facts, hub.clone(), router.clone(), drains).context("[connection]")?;
+    let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains)
+        .context("[connection]")?;
     let readiness = readiness(&listener);
     let metrics = Arc::new(numbers::metrics(&listener, &router, &hub, &shared, &store));
     let parts = Parts {

@@ -7,11 +7,11 @@
 //! 3. **Go live**: the hub sends our frames, then of the buffer what they do not show yet, then the stream, in one
 //!    step with respect to dispatch.
 //!
-//! The echo to avoid: the query may see a commit that the listener has not drained yet. Its event would come after we
-//! went live, where nothing is filtered. So where messages are rows of the log we wait, after the reading, until a
-//! drain that began after it was dispatched: all that the reading shows is then in the buffer, where step 3 drops it.
-//! A state channel with a view needs no wait: its messages carry the snapshot they were read at, and the hub drops
-//! older ones.
+//! The echo to avoid: the query may see a commit that the listener has not drained yet. The hub drops its event also
+//! when it comes after step 3, but a heartbeat's cursor could meanwhile lead back before the reading, and resuming
+//! from there would bring it. So where messages are rows of the log we wait, after the reading, until a drain that began
+//! after it was dispatched: from then on every cursor of the stream is past the reading. A state channel with a view
+//! needs no wait: it does not replay, its messages carry the snapshot they were read at, and the hub drops older ones.
 //!
 //! Dropping the future at any point is safe: the caller takes the subscription back with `hub.leave`.
 
@@ -144,7 +144,7 @@ async fn prepare(
     registered: &Registered,
     wish: Wish<'_>,
 ) -> Result<Joined, Failure> {
-    let Some(from) = wish.cursor else { return fresh(shared, channel, registered, wish.reset).await };
+    let Some(from) = wish.cursor else { return starting(shared, channel, registered, wish.reset).await };
     let reset = match foreign(registered, from) {
         Some(code) => Some(code),
         // A state channel continues with its present state: there is nothing to replay and nothing was lost.
@@ -158,7 +158,20 @@ async fn prepare(
             },
         },
     };
-    fresh(shared, channel, registered, reset).await
+    starting(shared, channel, registered, reset).await
+}
+
+async fn starting(
+    shared: &Shared,
+    channel: &ChannelName,
+    registered: &Registered,
+    reset: Option<Code>,
+) -> Result<Joined, Failure> {
+    let joined = fresh(shared, channel, registered, reset).await?;
+    if joined.family.has_view && joined.family.from_log {
+        shared.barrier().await?;
+    }
+    Ok(joined)
 }
 
 /// A cursor of another life of the stream means nothing in this one.
@@ -166,7 +179,7 @@ pub(super) fn foreign(registered: &Registered, from: &Cursor) -> Option<Code> {
     (from.incarnation != registered.incarnation).then_some(Code::StreamRestarted)
 }
 
-/// Step 2, from the channel's content.
+/// Step 2, from the channel's content; without the wait for the stream to reach it.
 pub(super) async fn fresh(
     shared: &Shared,
     channel: &ChannelName,
@@ -174,14 +187,12 @@ pub(super) async fn fresh(
     reset: Option<Code>,
 ) -> Result<Joined, Failure> {
     let family = registered.family.clone();
-    let (since, data) = if family.state || family.has_view {
+    let (since, data) = if family.has_view {
         let reading = shared.read(channel).await?;
-        if !family.state {
-            shared.barrier().await?;
-        }
         (Position::at(reading.snapshot), reading.data)
     } else {
-        (registered.position.clone(), Bytes::from_static(b"[]"))
+        let nothing: &[u8] = if family.state { b"null" } else { b"[]" };
+        (registered.position.clone(), Bytes::from_static(nothing))
     };
     let cursor = Cursor { incarnation: registered.incarnation, position: since.clone() };
     Ok(Joined { family, cursor, start: Start::Fresh { reset, data }, since })

@@ -57,12 +57,21 @@ pub(super) async fn missed(
         None => from_log(shared, channel, from, settled).await?,
     };
     let events = in_order(found, &from.position, settled);
-    let bytes: usize = events.iter().map(|(message, _)| message.data.len()).sum();
-    if events.len() > shared.config.replay_events_max || bytes > shared.config.replay_bytes_max {
-        return Err(NoReplay::Reset(Code::TooManyEvents));
+    if within_bounds(shared, events.len(), events.iter().map(|(message, _)| &**message)) {
+        Ok(events)
+    } else {
+        Err(NoReplay::Reset(Code::TooManyEvents))
     }
-    Ok(events)
 }
+
+/// May one connection be sent so much at once?
+pub(super) fn within_bounds<'a>(shared: &Shared, count: usize, messages: impl Iterator<Item = &'a Message>) -> bool {
+    let bytes: usize = messages.map(|message| message.data.len() + FRAME_BYTES).sum();
+    count <= shared.config.replay_events_max && bytes <= shared.config.replay_bytes_max
+}
+
+/// What an event's frame has around its data, about: names, time, cursor.
+const FRAME_BYTES: usize = 256;
 
 async fn from_log(
     shared: &Shared,

@@ -15,7 +15,6 @@ mod join;
 mod missed;
 pub mod native;
 pub mod sse;
-mod sse_order;
 mod stats;
 
 use std::sync::Arc;
@@ -29,7 +28,7 @@ use tokio::sync::Semaphore;
 use crate::domain::{
     Boxed, CHANNEL_BYTES_MAX, ChannelName, Cursor, Drains, Message, Position, ReadError, Reading, ReplayError, Source,
 };
-use crate::hub::Hub;
+use crate::hub::{self, Hub};
 use crate::protocol::native::Limits;
 
 pub use admission::{Admission, AdmissionError, Denied};
@@ -54,7 +53,8 @@ pub struct Config {
     pub snapshot_timeout_ms: u64,
     /// Missed events that a resuming client gets; past it a fresh snapshot is cheaper.
     pub replay_events_max: usize,
-    /// The same in bytes of their data.
+    /// The same in bytes, frames included. Keep it well below the hub's `lead_bytes_max`, or a client that resumes is
+    /// cut off as slow before it has begun.
     pub replay_bytes_max: usize,
     /// How often a join is tried whose buffer overflowed while the snapshot was read.
     pub join_tries_max: u32,
@@ -75,19 +75,12 @@ impl Default for Config {
             resets_at_once_max: 64,
             snapshot_timeout_ms: 10_000,
             replay_events_max: 100_000,
-            replay_bytes_max: 4 * 1024 * 1024,
+            replay_bytes_max: 8 * 1024 * 1024,
             join_tries_max: 3,
             sse_retry_ms: 2_000,
             channels: Vec::new(),
         }
     }
-}
-
-/// What `welcome` says about the hub.
-#[derive(Clone, Copy, Debug)]
-pub struct HubFacts {
-    pub heartbeat_ms: u64,
-    pub frame_bytes_max: usize,
 }
 
 /// What `Source::replay` says: the events, and whether there are more.
@@ -101,7 +94,8 @@ pub struct Shared {
     pub admission: Admission,
     pub config: Config,
     pub stats: Stats,
-    facts: HubFacts,
+    /// As the hub was started with.
+    pub hub_config: hub::Config,
     runtime: Handle,
     resets: Semaphore,
     opened: AtomicU64,
@@ -111,7 +105,7 @@ impl Shared {
     /// Must be called within the tokio runtime on which commands are to run.
     pub fn new(
         config: Config,
-        facts: HubFacts,
+        hub_config: hub::Config,
         hub: Hub,
         source: Arc<dyn Source>,
         drains: Arc<dyn Drains>,
@@ -122,7 +116,7 @@ impl Shared {
             stats: Stats::default(),
             runtime: Handle::current(),
             opened: AtomicU64::new(0),
-            facts,
+            hub_config,
             hub,
             source,
             drains,
@@ -150,7 +144,7 @@ impl Shared {
         Limits {
             subscriptions_max: self.config.subscriptions_per_connection_max,
             channel_bytes_max: self.channel_bytes_max(),
-            frame_bytes_max: self.facts.frame_bytes_max,
+            frame_bytes_max: self.hub_config.frame_bytes_max,
         }
     }
 

@@ -8,7 +8,7 @@ use futures_util::stream;
 use tokio::sync::Notify;
 
 use crate::domain::{ChannelName, Cursor, ReadError};
-use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Intake};
+use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Intake, close};
 use crate::protocol::native::{self as frames, Command, Id, Refusal};
 use crate::protocol::{Code, NATIVE_WS};
 
@@ -40,7 +40,7 @@ pub fn open(shared: &Arc<Shared>, transport: Transport) -> ConnId {
     };
     // Commands that came meanwhile wait for `attach`, so that nothing is answered before the welcome.
     let number = format!("c{}", shared.next_number());
-    client.send(conn, |out| frames::welcome(out, &number, shared.facts.heartbeat_ms, &shared.limits()));
+    client.send(conn, |out| frames::welcome(out, &number, shared.hub_config.heartbeat_ms, &shared.limits()));
     inbox::attach(&client, conn);
     conn
 }
@@ -117,24 +117,17 @@ impl Worker for Native {
         let channels = self.subscriptions().clone();
         let wish = Wish { cursor: None, reset: Some(Code::StreamRestarted) };
         let failures: Vec<Failure> = stream::iter(channels)
-            .map(|channel| async move {
-                // The hub may hold it as joining, from the old stream: begin from nothing.
-                self.shared.hub.leave(conn, &channel);
-                self.join(conn, &channel, wish, None).await.err()
-            })
+            .map(|channel| async move { self.join(conn, &channel, wish, None).await.err() })
             .buffer_unordered(self.shared.config.joins_at_once_max.max(1))
             .filter_map(|failure| async { failure })
             .collect()
             .await;
         // A client that did not ask should not have to notice that single channels were lost: let it come back.
         if failures.iter().any(|f| matches!(f, Failure::Read(ReadError::Unavailable))) {
-            self.shared.hub.close(conn, TRY_AGAIN, Code::DatabaseUnavailable.as_str());
+            self.shared.hub.close(conn, close::TRY_LATER, Code::DatabaseUnavailable.as_str());
         }
     }
 }
-
-/// RFC 6455 registry: "Try Again Later".
-const TRY_AGAIN: u16 = 1013;
 
 impl Native {
     async fn subscribe(&self, conn: ConnId, channels: Vec<ChannelName>, cursor: Option<&Cursor>, id: Option<&Id>) {
@@ -191,6 +184,10 @@ impl Native {
             }
             result = join(&self.shared, conn, channel, wish, encode) => result,
         };
+        if wish.reset.is_some() && matches!(result, Err(Failure::Code(Code::AlreadySubscribed))) {
+            // Joined after the new stream had begun: there is nothing to start over.
+            return Ok(());
+        }
         if let Err(failure) = &result {
             count(&self.shared.stats.joins_failed);
             self.forget(channel);

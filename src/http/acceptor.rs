@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 
-use crate::hub::prepare_socket;
+use crate::hub;
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(10);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
@@ -76,7 +76,8 @@ const SCHEME: &str = "conn";
 pub(super) struct RawAcceptor {
     pub listener: TcpListener,
     pub registry: Arc<Registry>,
-    pub send_buffer_bytes: usize,
+    /// No Nagle, and a bounded send buffer.
+    pub prepare: hub::Config,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
 }
@@ -103,7 +104,7 @@ impl Acceptor for RawAcceptor {
                     continue;
                 }
             };
-            if let Err(e) = prepare_socket(&tcp, self.send_buffer_bytes) {
+            if let Err(e) = self.prepare.prepare_socket(&tcp) {
                 tracing::debug!(error = %e, "http.accept: the connection was gone at once");
                 continue;
             }

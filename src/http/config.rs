@@ -8,9 +8,6 @@ pub struct Config {
     pub listen: String,
     /// Connections that the kernel keeps while we are busy; `net.core.somaxconn` bounds it too.
     pub backlog: i32,
-    /// The kernel's send buffer per socket. Without a bound it swallows megabytes for a client that has stalled,
-    /// and nobody notices that it is slow.
-    pub send_buffer_bytes: usize,
     /// WebSockets and event streams at the same time.
     pub connections_max: usize,
     /// From the connection to the end of the first request's headers.
@@ -37,7 +34,6 @@ impl Default for Config {
         Self {
             listen: "127.0.0.1:8080".into(),
             backlog: 4096,
-            send_buffer_bytes: 64 * 1024,
             connections_max: 100_000,
             header_timeout_ms: 10_000,
             idle_timeout_ms: 60_000,

@@ -86,19 +86,19 @@ pub async fn serve(
     let listener = acceptor::bind(&config.listen, config.backlog).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let registry = Arc::new(Registry::default());
+    let acceptor = RawAcceptor {
+        listener,
+        registry: registry.clone(),
+        prepare: parts.shared.hub_config.clone(),
+        header_timeout: Duration::from_millis(config.header_timeout_ms),
+        idle_timeout: Duration::from_millis(config.idle_timeout_ms),
+    };
     let front = Front {
         inner: routes(&config, parts, &registry)?.with(NormalizePath::new(TrailingSlash::Trim)),
-        registry: registry.clone(),
+        registry,
         request_timeout: Duration::from_millis(config.request_timeout_ms),
         body_bytes_max: config.body_bytes_max,
         cors: Cors::new(&config.cors_origins),
-    };
-    let acceptor = RawAcceptor {
-        listener,
-        registry,
-        send_buffer_bytes: config.send_buffer_bytes,
-        header_timeout: Duration::from_millis(config.header_timeout_ms),
-        idle_timeout: Duration::from_millis(config.idle_timeout_ms),
     };
     let grace = Duration::from_millis(config.shutdown_grace_ms);
     let task = tokio::spawn(async move {

@@ -148,7 +148,7 @@ fn problem(status: StatusCode, code: ProblemCode, detail: &str) -> Response {
 
 /// Whatever a route or the framework failed with, as a problem.
 pub(super) fn response_of(error: poem::Error) -> Response {
-    if error.is_from_response() {
+    if error.is_from_response() || error.is::<ApiError>() {
         return error.into_response();
     }
     let status = error.status();
@@ -245,17 +245,16 @@ impl From<ReplayError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(e: StoreError) -> Self {
         match e {
+            // Postgres' own sentence is about what the client sent; its hint is for whoever mends it.
             StoreError::Refused { message, .. } => Self::new(ProblemCode::Refused, message),
             StoreError::Unavailable(cause) => {
                 tracing::warn!(%cause, "http.request: the database cannot be reached");
                 Self::new(ProblemCode::DatabaseUnavailable, "Try again in a moment.")
             }
-            StoreError::Timeout => {
-                Self::new(ProblemCode::DatabaseUnavailable, "The database took too long: try again.")
-            }
-            StoreError::Answer(cause) | StoreError::Migration(cause) => {
-                tracing::error!(%cause, "http.request: the database answered what it must not");
-                Self::new(ProblemCode::Internal, "The server's log says what went wrong.")
+            StoreError::Timeout => Self::new(ProblemCode::DatabaseUnavailable, "It took too long: try again later."),
+            other => {
+                tracing::error!(error = %other, "http.request failed");
+                Self::new(ProblemCode::Internal, "The cause is in the server's log.")
             }
         }
     }

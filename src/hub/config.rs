@@ -16,6 +16,8 @@ pub struct Config {
     pub idle_timeout_ms: u64,
     /// The largest message a client may send (1009), fragments together.
     pub frame_bytes_max: usize,
+    /// `SO_SNDBUF` of accepted sockets: the kernel otherwise swallows megabytes for a stalled client, unseen.
+    pub send_buffer_bytes: usize,
     /// What may wait for one client; past it the client is closed (4008). Counted where the socket takes no more.
     pub backlog_bytes_max: usize,
     pub backlog_frames_max: usize,
@@ -46,6 +48,7 @@ impl Default for Config {
             heartbeat_ms: 25_000,
             idle_timeout_ms: 60_000,
             frame_bytes_max: 64 * 1024,
+            send_buffer_bytes: 64 * 1024,
             backlog_bytes_max: MIB,
             backlog_frames_max: 8192,
             lead_bytes_max: 16 * MIB,
@@ -63,6 +66,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What the acceptor does with each accepted socket: a send buffer of `send_buffer_bytes`, no Nagle.
+    pub fn prepare_socket(&self, tcp: &impl AsFd) -> io::Result<()> {
+        let socket = socket2::SockRef::from(tcp);
+        if self.send_buffer_bytes > 0 {
+            socket.set_send_buffer_size(self.send_buffer_bytes)?;
+        }
+        socket.set_tcp_nodelay(true)
+    }
+
     pub(super) fn shard_count(&self) -> usize {
         let count = if self.shards == 0 { available_parallelism().map_or(1, |n| n.get()) } else { self.shards };
         count.min(64)
@@ -132,14 +144,4 @@ pub(super) fn add(counter: &AtomicU64, n: u64) {
 
 pub(super) fn sub(counter: &AtomicU64, n: u64) {
     counter.fetch_sub(n, Relaxed);
-}
-
-/// What an acceptor does with each socket that the hub may get: a bounded send buffer, for the kernel otherwise swallows
-/// megabytes for a stalled client, unseen; and no Nagle.
-pub fn prepare_socket(tcp: &impl AsFd, send_buffer_bytes: usize) -> io::Result<()> {
-    let socket = socket2::SockRef::from(tcp);
-    if send_buffer_bytes > 0 {
-        socket.set_send_buffer_size(send_buffer_bytes)?;
-    }
-    socket.set_tcp_nodelay(true)
 }

@@ -43,7 +43,7 @@ use crate::domain::{
     Batch, Boxed, ChannelName, Cursor, Dialect, Incarnation, Message, Outlet, Pattern, Position, ReadError, Snapshot,
 };
 
-pub use self::config::{Config, Figures, prepare_socket};
+pub use self::config::{Config, Figures};
 pub use self::lane::ConnId;
 
 /// Index into the dialects that `Hub::start` was given.

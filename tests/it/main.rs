@@ -7,6 +7,8 @@ mod architecture;
 mod browser;
 mod cli;
 mod embedded;
+mod http;
 mod kit_itself;
+mod native;
 mod shutdown;
 mod spine;

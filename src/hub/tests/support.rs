@@ -189,7 +189,7 @@ pub fn pair() -> (TcpStream, TcpStream) {
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     socket.connect(&listener.local_addr().expect("bound").into()).expect("loopback");
     let (ours, _) = listener.accept().expect("connected");
-    crate::hub::prepare_socket(&ours, 8192).expect("a live socket");
+    Config { send_buffer_bytes: 8192, ..Config::default() }.prepare_socket(&ours).expect("a live socket");
     (ours, socket.into())
 }
 

@@ -168,7 +168,8 @@ impl Page {
                 }
             }
         };
-        let answer = patiently(&format!("{method} {}", params.to_string().chars().take(400).collect::<String>()), answer).await;
+        let answer =
+            patiently(&format!("{method} {}", params.to_string().chars().take(400).collect::<String>()), answer).await;
         assert!(answer["error"].is_null(), "{method}: {answer}");
         answer["result"].clone()
     }
