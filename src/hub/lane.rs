@@ -302,7 +302,7 @@ pub fn tell_closed(client: Arc<dyn Client>, why: Closed) {
 pub fn guarded<T>(what: &str, call: impl FnOnce() -> T) -> Option<T> {
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
     if result.is_err() {
-        tracing::error!(callback = what, "a connection panicked");
+        tracing::error!(what, "a callback panicked");
     }
     result.ok()
 }

@@ -25,6 +25,7 @@ mod shard;
 mod slab;
 mod task;
 
+use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -37,7 +38,9 @@ use tokio::sync::Notify;
 
 use self::backlog::Frame;
 use self::core::{Core, State, lanes_for};
-use self::lane::{Adopted, Closing, Fifo, Form, Item, LANES_MAX, Lane, ShuttingDown, Wake, Way, lock, tell_closed};
+use self::lane::{
+    Adopted, Closing, Fifo, Form, Item, LANES_MAX, Lane, ShuttingDown, Wake, Way, guarded, lock, tell_closed,
+};
 use self::task::{Events, Seat, Talk};
 use crate::domain::{
     Batch, Boxed, ChannelName, Cursor, Dialect, Incarnation, Message, Outlet, Pattern, Position, ReadError, Snapshot,
@@ -171,20 +174,25 @@ impl Hub {
         let hub = Hub(Arc::new(Inner { core: core.clone(), threads: Mutex::default() }));
         for (lane, poll) in polls.into_iter().enumerate() {
             let core = core.clone();
-            hub.spawn(format!("hub-shard-{lane}"), move || {
-                if let Err(error) = shard::run(lane, core, poll) {
-                    tracing::error!(lane, %error, "a shard has ended");
-                }
-            })?;
+            hub.spawn(format!("hub-shard-{lane}"), move || shard::run(lane, core, poll))?;
         }
-        hub.spawn("hub-tasks".into(), move || task::run(shards, core))?;
+        hub.spawn("hub-tasks".into(), move || {
+            task::run(shards, core);
+            Ok(())
+        })?;
         Ok(hub)
     }
 
     /// Takes a plain-TCP WebSocket after its handshake, with what was read behind the request (half a frame, maybe).
     pub fn adopt_tcp(&self, tcp: TcpStream, early: Vec<u8>, dialect: DialectId, client: Arc<dyn Client>) -> ConnId {
         let form = Form { dialect, framing: Framing::WebSocket };
-        let _ = tcp.set_nonblocking(true).and_then(|()| tcp.set_nodelay(true));
+        if let Err(error) = tcp.set_nonblocking(true) {
+            // A blocking socket would hold up its whole shard.
+            tracing::error!(%error, "a socket was not adopted");
+            return refuse(form.framing, client, close::INTERNAL);
+        }
+        // Without it only latency suffers.
+        let _ = tcp.set_nodelay(true);
         match self.core().open(lanes_for(true, self.core().fifos.len()), form) {
             Ok((id, guard)) => {
                 self.push(id, Item::Adopt(Box::new(Adopted { id, dialect, client, way: Way::Tcp(tcp, early) })));
@@ -397,8 +405,15 @@ impl Hub {
         Ok(seat)
     }
 
-    fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> Result<(), HubError> {
-        let thread = thread::Builder::new().name(name).spawn(body)?;
+    fn spawn(&self, name: String, lane: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), HubError> {
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            let ended = guarded("lane", lane);
+            if !matches!(ended, Some(Ok(()))) {
+                // Half of the clients would hang and the dispatcher wait for a queue that nobody empties.
+                tracing::error!(?ended, "a lane of the hub has failed: the process ends, so that it is started again");
+                std::process::abort();
+            }
+        })?;
         lock(&self.0.threads).push(thread);
         Ok(())
     }
