@@ -1,0 +1,31 @@
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+/// The longest that a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `future`, or a panic that says what was waited for.
+pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+    }
+}
+
+/// Asks until the answer is yes. Only for conditions that send no signal, such as a row in a catalog view.
+pub async fn wait_until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    let since = Instant::now();
+    while !ask().await {
+        assert!(since.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// For plain HTTP to our own server.
+pub fn http_client() -> reqwest::Client {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // somebody else's is as good
+    });
+    reqwest::Client::builder().no_proxy().build().expect("a client without special wishes")
+}
