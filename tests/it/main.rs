@@ -7,3 +7,4 @@ mod architecture;
 mod embedded;
 mod kit_itself;
 mod shutdown;
+mod sql;
