@@ -112,7 +112,7 @@ impl<'c> TestDb<'c> {
         rows.remove(0).unwrap_or_else(|| panic!("null from: {sql}"))
     }
 
-    async fn migrate(&self) {
+    pub async fn migrate(&self) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
         if !folder.exists() {
             return;
