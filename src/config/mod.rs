@@ -64,6 +64,7 @@ pub enum ConfigError {
 
 impl Config {
     /// From the process's environment and working directory, under these flags.
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]
     pub fn load(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Result<Self, ConfigError> {
         // A variable that is not Unicode can be none of ours.
         let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));

@@ -176,8 +176,7 @@ fn log_tail(place: &Place) -> String {
     String::from_utf8_lossy(tail).trim().to_owned()
 }
 
-/// The one thread that starts or stops the cluster; nothing else waits for it.
-#[allow(clippy::disallowed_methods)]
+#[expect(clippy::disallowed_methods, reason = "on the thread that starts or stops the cluster, and nobody else's")]
 fn pause(d: Duration) {
     std::thread::sleep(d);
 }

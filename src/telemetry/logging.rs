@@ -44,6 +44,7 @@ pub fn init(config: &Config) -> Result<(), LoggingError> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "NO_COLOR is everybody's")]
 fn subscriber<W>(config: &Config, terminal: bool, to: W) -> Result<Box<dyn Subscriber + Send + Sync>, LoggingError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
