@@ -52,8 +52,7 @@ pub async fn check(config: &Config, url: &DatabaseUrl) -> Result<Checked, Listen
     }
     let ring = start.elapsed();
     let Hello { version, ref role, ref database, encrypted, .. } = session.hello;
-    let checked =
-        Checked { server_version: version, role: role.clone(), database: database.clone(), encrypted, ring };
+    let checked = Checked { server_version: version, role: role.clone(), database: database.clone(), encrypted, ring };
     session.close().await;
     Ok(checked)
 }

@@ -72,7 +72,8 @@ async fn what_is_committed_while_it_falls_asleep_is_not_lost() {
     for i in 0..40 {
         let (drains, rings) = (tap.stats().drains, tap.stats().rings);
         // Three empty drains and the try: the commit comes during one of them, a little later each time.
-        run(&mut writer, &format!("select pg_sleep({}); insert into note values ('{i}')", f64::from(i % 20) * 0.001)).await;
+        run(&mut writer, &format!("select pg_sleep({}); insert into note values ('{i}')", f64::from(i % 20) * 0.001))
+            .await;
         tap.until("the note", |stream| stream.has(&format!("\"{i}\""))).await;
         wait_until("it has drained since", async || tap.stats().drains > drains).await;
         silent += u32::from(tap.stats().rings == rings);

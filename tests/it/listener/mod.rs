@@ -4,6 +4,7 @@ mod barrier;
 mod bell;
 mod cursor;
 mod leader;
+mod measure;
 mod passing;
 mod recovery;
 mod tls;

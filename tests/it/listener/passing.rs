@@ -83,7 +83,8 @@ async fn other_peoples_notifications_pass_through() {
     let odd = r#"Odd "name" é"#;
     let config = Config { foreign_channels: vec!["rates".into(), odd.into()], ..beltless() };
     let mut tap = Tap::live(config, &db.url()).await;
-    db.exec(&format!("select pg_notify('rates', '{{\"a\":1}}'), pg_notify('{odd}', 'x'), pg_notify('deaf', 'y')")).await;
+    db.exec(&format!("select pg_notify('rates', '{{\"a\":1}}'), pg_notify('{odd}', 'x'), pg_notify('deaf', 'y')"))
+        .await;
     tap.until("two payloads", |stream| stream.foreign.len() == 2).await;
     assert_eq!(tap.stream.foreign, [("rates".into(), r#"{"a":1}"#.into()), (odd.into(), "x".into())]);
     assert_eq!(tap.stats().foreign_dropped, 0);
