@@ -10,6 +10,7 @@ mod cli;
 mod embedded;
 mod http;
 mod kit_itself;
+mod listener;
 mod native;
 mod shutdown;
 mod spine;
