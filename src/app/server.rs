@@ -106,6 +106,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         metrics: Arc::new(move || metrics.render()),
         pages: pages::all(extras.try_it.as_ref()),
         sockets: Vec::new(),
+        grace: Duration::from_millis(config.shutdown.grace_ms),
     };
     let shutdown = Shutdown::new();
     let stopping = shutdown.clone();

@@ -20,8 +20,6 @@ pub struct Config {
     pub upgrade_timeout_ms: u64,
     /// Bytes of a request's body.
     pub body_bytes_max: usize,
-    /// How long open requests may take when the server stops.
-    pub shutdown_grace_ms: u64,
     /// Origins (`https://app.example.com`) whose pages may read the REST interface and event streams; `*` for all.
     /// Empty: none but our own.
     pub cors_origins: Vec<String>,
@@ -40,7 +38,6 @@ impl Default for Config {
             request_timeout_ms: 30_000,
             upgrade_timeout_ms: 10_000,
             body_bytes_max: 1024 * 1024,
-            shutdown_grace_ms: 10_000,
             cors_origins: Vec::new(),
             publish: true,
         }

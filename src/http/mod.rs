@@ -56,6 +56,8 @@ pub struct Parts {
     pub pages: Vec<Page>,
     /// WebSocket paths besides `/ws`.
     pub sockets: Vec<SocketRoute>,
+    /// How long open requests may take when the server stops.
+    pub grace: Duration,
 }
 
 /// A server that runs.
@@ -85,6 +87,7 @@ pub async fn serve(
         |source: io::Error| HttpError::Listen { advice: advice(source.kind()), address: config.listen.clone(), source };
     let listener = acceptor::bind(&config.listen, config.backlog).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    let grace = parts.grace;
     let registry = Arc::new(Registry::default());
     let acceptor = RawAcceptor {
         listener,
@@ -100,7 +103,6 @@ pub async fn serve(
         body_bytes_max: config.body_bytes_max,
         cors: Cors::new(&config.cors_origins),
     };
-    let grace = Duration::from_millis(config.shutdown_grace_ms);
     let task = tokio::spawn(async move {
         Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(front, shutdown, Some(grace)).await
     });
@@ -116,7 +118,7 @@ pub fn openapi_yaml() -> String {
 const NATIVE_PROTOCOL: &str = "rowcast.v1";
 
 fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>) -> Result<Route, HttpError> {
-    let Parts { shared, database, readiness, metrics, pages, sockets } = parts;
+    let Parts { shared, database, readiness, metrics, pages, sockets, grace: _ } = parts;
     let room = room(config.connections_max, &shared);
     let adopt = shared.clone();
     let native = SocketRoute {

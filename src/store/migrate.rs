@@ -25,7 +25,7 @@ static CORE: Migrator = sqlx::migrate!("./migrations");
 impl MigrationSet {
     fn migrator(self) -> Migrator {
         let (embedded, table) = match self {
-            Self::Core => (&CORE, "rowcast.migration"),
+            Self::Core => (&CORE, "rowcast._migration"),
         };
         let mut migrator = Migrator::with_migrations(embedded.iter().cloned().collect());
         migrator.dangerous_set_table_name(table);
