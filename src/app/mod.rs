@@ -13,6 +13,7 @@ use std::time::Duration;
 pub use crate::config::Config;
 use crate::domain::{DatabaseUrl, DatabaseUrlError};
 pub use crate::scheduler::Job;
+pub use crate::shutdown::Shutdown;
 pub use crate::store::{Applied, MigrationSet, ServerFacts, SpineFacts, Store, StoreError, TableFacts, Watch};
 pub use database::Database;
 pub use pages::TryIt;
