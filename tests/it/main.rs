@@ -13,3 +13,4 @@ mod kit_itself;
 mod native;
 mod shutdown;
 mod spine;
+mod sql;
