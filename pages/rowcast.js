@@ -43,8 +43,11 @@ const BACKOFF_MS_MAX = 20_000;
 const HEARTBEAT_MS_DEFAULT = 15_000;
 /** A connection that was live this long was a good one: the backoff starts from the beginning. */
 const SETTLED_MS = 10_000;
-/** Close codes that say: the same again will not help (docs/PROTOCOL.md). */
-const FINAL_CODES = new Set([4400, 4401, 4403, 4404]);
+/** Close codes that say: the same again will not help, and: come back later than usual (docs/PROTOCOL.md). */
+const FINAL_CODES = new Set([1000, 1002, 1003, 1007, 1008, 1009, 4400, 4401, 4403, 4404]);
+const LATER_CODES = new Set([1013, 4429]);
+/** Errors of a subscribe that pass (docs/ERRORS.md). */
+const PASSING_ERRORS = new Set(["not_ready", "overloaded", "database_unavailable", "view_timeout"]);
 
 /** @param {Options} [options] */
 export function connect(options = {}) {
@@ -54,7 +57,7 @@ export function connect(options = {}) {
 class Client {
   /** @type {Options} */ #options;
   /** @type {WebSocket | null} */ #socket = null;
-  /** @type {Map<string, { handlers: Handlers, cursor: string | null, kind: "event" | "state", live: boolean }>} */
+  /** @type {Map<string, { handlers: Handlers, cursor: string | null, kind: "event" | "state", live: boolean, failures: number, timer: number }>} */
   #channels = new Map();
   /** @type {Status} */ #status = { phase: "connecting", retryAt: null, lastFrameAt: null, reason: "" };
   #failures = 0;
@@ -83,9 +86,10 @@ class Client {
    */
   subscribe(channel, handlers) {
     if (this.#channels.has(channel)) throw new Error(`already subscribed to ${channel}`);
-    this.#channels.set(channel, { handlers, cursor: null, kind: "event", live: false });
+    this.#channels.set(channel, { handlers, cursor: null, kind: "event", live: false, failures: 0, timer: 0 });
     this.#ask(channel);
     return () => {
+      clearTimeout(this.#channels.get(channel)?.timer);
       if (this.#channels.delete(channel)) this.#send({ type: "unsubscribe", channel });
     };
   }
@@ -114,8 +118,12 @@ class Client {
       if (socket !== this.#socket) return;
       const reason = e.reason || (e.code === 1006 ? "no connection" : `closed with code ${e.code}`);
       this.#drop(reason);
-      if (FINAL_CODES.has(e.code)) this.#tell({ phase: "closed", retryAt: null, reason });
-      else this.#retry(reason);
+      if (FINAL_CODES.has(e.code)) {
+        this.#tell({ phase: "closed", retryAt: null, reason });
+        return;
+      }
+      if (LATER_CODES.has(e.code)) this.#failures = Math.max(this.#failures, 5);
+      this.#retry(reason);
     };
   }
 
@@ -124,7 +132,10 @@ class Client {
     clearTimeout(this.#watchdog);
     const socket = this.#socket;
     this.#socket = null;
-    for (const c of this.#channels.values()) c.live = false;
+    for (const c of this.#channels.values()) {
+      c.live = false;
+      clearTimeout(c.timer);
+    }
     if (socket && socket.readyState <= WebSocket.OPEN) socket.close(1000, reason);
   }
 
@@ -135,9 +146,7 @@ class Client {
       this.#tell({ phase: "offline", retryAt: null, reason });
       return;
     }
-    // Half of the wait is random: when a server comes back, its clients do not all come in the same moment.
-    const ceiling = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** this.#failures++);
-    const wait = ceiling / 2 + (Math.random() * ceiling) / 2;
+    const wait = backoff(this.#failures++);
     this.#retryTimer = setTimeout(() => this.#open(), wait);
     this.#tell({ phase: "waiting", retryAt: Date.now() + wait, reason });
   }
@@ -156,13 +165,16 @@ class Client {
     this.#tell({ phase: "offline", retryAt: null, reason: "the network is gone" });
   };
 
-  /** A half-open connection is silent for ever: no frame within two and a half heartbeats means lost. */
+  /** A half-open connection is silent for ever. After a heartbeat's time without a frame we ask; no answer: lost. */
   #watch(heartbeatMs) {
     clearTimeout(this.#watchdog);
     this.#watchdog = setTimeout(() => {
-      this.#drop("no sign of life");
-      this.#retry("no sign of life");
-    }, heartbeatMs * 2.5);
+      this.#send({ type: "ping" });
+      this.#watchdog = setTimeout(() => {
+        this.#drop("no sign of life");
+        this.#retry("no sign of life");
+      }, heartbeatMs);
+    }, heartbeatMs * 1.2);
   }
 
   #receive(text) {
@@ -183,6 +195,7 @@ class Client {
         if (!channel) break;
         channel.kind = frame.kind;
         channel.live = true;
+        channel.failures = 0;
         // Resumed: the missed events follow, each with its own cursor; until then the old one holds.
         if (!frame.resumed) channel.cursor = frame.cursor ?? null;
         break;
@@ -207,8 +220,14 @@ class Client {
         channel.handlers.reset?.(frame.code, frame.message);
         break;
       case "error":
-        if (channel) channel.handlers.error?.(frame.code, frame.message);
-        else console.warn("rowcast:", frame.code, frame.message);
+        if (!channel) {
+          console.warn("rowcast:", frame.code, frame.message);
+          break;
+        }
+        if (!channel.live && PASSING_ERRORS.has(frame.code)) {
+          channel.timer = setTimeout(() => this.#ask(frame.channel), backoff(channel.failures++));
+        }
+        channel.handlers.error?.(frame.code, frame.message);
         break;
     }
     this.#options.frame?.(frame);
@@ -241,4 +260,10 @@ class Client {
     this.#status = { ...this.#status, ...change };
     this.#options.status?.(this.#status);
   }
+}
+
+/** Half of the wait is random: when a server comes back, its clients do not all come in the same moment. */
+function backoff(failures) {
+  const ceiling = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** failures);
+  return ceiling / 2 + (Math.random() * ceiling) / 2;
 }

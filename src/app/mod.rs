@@ -13,6 +13,7 @@ use std::time::Duration;
 pub use crate::config::Config;
 use crate::domain::{DatabaseUrl, DatabaseUrlError};
 pub use crate::scheduler::Job;
+pub use crate::shutdown::Shutdown;
 pub use crate::store::{Applied, MigrationSet, ServerFacts, SpineFacts, Store, StoreError, TableFacts, Watch};
 pub use database::Database;
 pub use pages::TryIt;
@@ -27,9 +28,9 @@ pub enum AddressError {
     Unreadable(#[from] DatabaseUrlError),
 }
 
-/// For commands that talk to the database and go.
+/// For commands that talk to the database and go. Past a pooler where that is known: migrations need a session.
 pub fn store(config: &Config) -> Result<Store, AddressError> {
-    let url = Database::known(config).ok_or(AddressError::Missing)?;
+    let url = config.database.listen_url.clone().or_else(|| Database::known(config)).ok_or(AddressError::Missing)?;
     Ok(Store::new(&database_url(url.expose())?, config.store.clone()))
 }
 

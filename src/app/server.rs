@@ -142,9 +142,8 @@ impl Running {
         format!("http://{}", self.address)
     }
 
-    /// Until SIGINT or SIGTERM; then everything ends in order. Errors if the server ended by itself.
-    pub async fn until_stopped(mut self) -> anyhow::Result<()> {
-        let signals = Shutdown::on_signals().context("cannot wait for signals")?;
+    /// Until one of the process's signals; then everything ends in order. Errors if the server ended by itself.
+    pub async fn until_stopped(mut self, signals: &Shutdown) -> anyhow::Result<()> {
         let ended = tokio::select! {
             () = signals.wait() => None,
             served = &mut self.http => Some(served),

@@ -4,10 +4,10 @@ use std::net::TcpListener;
 use clap::Args;
 
 use super::Failure;
-use super::globals::{Globals, runtime};
+use super::globals::Globals;
 use super::migrate::migrate;
 use super::out::Out;
-use super::serve::{open_database, ready_line, refused, say};
+use super::serve::{Server, open_database, ready_line, refused, say};
 use crate::app::{self, Extras, Job, TryIt};
 
 /// About ten of 60 rates move each second.
@@ -33,20 +33,22 @@ impl Demo {
             say(&format!("{} is in use by another program: taking a free port", config.http.listen));
             config.http.listen = any_port(&config.http.listen);
         }
+        let server = Server::prepare()?;
         let database = open_database(&config)?;
-        runtime()?.block_on(async {
+        let psql = database.psql();
+        let start = async {
             let store = app::store_at(&config, &database)?;
             migrate(&store).await?;
             store.install_demo().await?;
-            let walk = store.clone();
             let job = Job::new("demo-rates", CRON, move || {
-                let store = walk.clone();
+                let store = store.clone();
                 async move { store.move_demo_rates().await }
             });
-            let psql = database.psql();
             let try_it = TryIt { psql: psql.clone(), update: UPDATE.into() };
             let extras = Extras { jobs: vec![job], try_it: Some(try_it) };
-            let running = app::start(config, &database, extras).await.map_err(refused)?;
+            app::start(config, &database, extras).await.map_err(refused)
+        };
+        server.run(start, |running| {
             if let Some(sentence) = database.announcement() {
                 say(&sentence);
             }
@@ -56,9 +58,6 @@ impl Demo {
                  stop                  Ctrl-C\n",
                 running.url()
             ));
-            let ended = running.until_stopped().await;
-            store.close().await;
-            Ok(ended?)
         })
     }
 }

@@ -6,7 +6,7 @@ use super::Failure;
 use super::globals::{Globals, runtime};
 use super::migrate::migrate;
 use super::out::Out;
-use crate::app::{self, Config, Database, Extras, StartError};
+use crate::app::{self, Config, Database, Extras, Running, Shutdown, StartError};
 
 /// Serve WebSocket, SSE and REST until SIGINT or SIGTERM
 #[derive(Debug, Args)]
@@ -21,19 +21,53 @@ impl Serve {
     pub fn run(self, globals: &Globals, _out: &mut Out) -> Result<(), Failure> {
         let config = globals.config()?;
         app::start_logging(&config)?;
+        let server = Server::prepare()?;
         let database = open_database(&config)?;
         if let Some(sentence) = database.announcement() {
             say(&sentence);
         }
-        runtime()?.block_on(async {
-            if self.migrate || database.is_private() {
-                let store = app::store_at(&config, &database)?;
-                migrate(&store).await?;
-                store.close().await;
-            }
-            let running = app::start(config, &database, Extras::default()).await.map_err(refused)?;
-            say(&ready_line(&running.url()));
-            Ok(running.until_stopped().await?)
+        server.run(
+            async {
+                if self.migrate || database.is_private() {
+                    let store = app::store_at(&config, &database)?;
+                    migrate(&store).await?;
+                    store.close().await;
+                }
+                app::start(config, &database, Extras::default()).await.map_err(refused)
+            },
+            |running| say(&ready_line(&running.url())),
+        )
+    }
+}
+
+/// The process of a server. It hears signals before it starts anything: one that comes early ends what has been
+/// started, too, and a private Postgres never stays behind.
+pub struct Server {
+    runtime: tokio::runtime::Runtime,
+    signals: Shutdown,
+}
+
+impl Server {
+    pub fn prepare() -> Result<Self, Failure> {
+        let runtime = runtime()?;
+        let signals = runtime.block_on(async { Shutdown::on_signals() });
+        let signals = signals.map_err(|e| Failure::new(format!("cannot wait for signals: {e}")))?;
+        Ok(Self { runtime, signals })
+    }
+
+    /// From `start` to a signal; `ready` is called in between.
+    pub fn run(
+        self,
+        start: impl Future<Output = Result<Running, Failure>>,
+        ready: impl FnOnce(&Running),
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            let running = tokio::select! {
+                () = self.signals.wait() => return Ok(()),
+                running = start => running?,
+            };
+            ready(&running);
+            Ok(running.until_stopped(&self.signals).await?)
         })
     }
 }

@@ -155,6 +155,7 @@ async fn read(
     out: &mut Out,
 ) -> Result<String, Failure> {
     let mut blocks = Blocks::new(response);
+    let mut live = false;
     loop {
         let block = match tokio::time::timeout(SILENCE_MAX, blocks.next()).await {
             Ok(Ok(Some(block))) => block,
@@ -163,12 +164,19 @@ async fn read(
             Ok(Err(e @ BlockError::TooLarge)) => return Err(Failure::new(e.to_string())),
             Err(_) => return Ok("no sign of life".into()),
         };
-        backoff.reset();
-        if let Some(data) = &block.data {
-            show.frame(data, out)?;
+        if let Some(data) = &block.data
+            && let Some(complaint) = show.frame(data, out)?
+        {
+            // Before the first id, an error is why the server ends the stream.
+            if !live && !complaint.passing {
+                return Err(Failure::new(complaint.text));
+            }
+            note(&complaint.text);
         }
         // After printing: killed in between, the event comes again rather than never.
         if let Some(id) = block.id {
+            live = true;
+            backoff.reset();
             *cursor = Some(id);
         }
         if show.done() {

@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 use super::super::Failure;
 use super::super::out::{Out, Style, note, tame};
 
+const PASSING: [&str; 4] = ["not_ready", "overloaded", "database_unavailable", "view_timeout"];
+
 /// What is printed and for how long.
 pub struct Show {
     snapshots: bool,
@@ -15,6 +17,13 @@ pub struct Show {
     /// The widest channel and event so far, in characters: columns only grow.
     channel_width: usize,
     event_width: usize,
+}
+
+/// What the server says went wrong.
+pub struct Complaint {
+    pub text: String,
+    /// The same again may help (docs/ERRORS.md).
+    pub passing: bool,
 }
 
 /// `data` stays text: numbers keep their digits.
@@ -46,31 +55,32 @@ impl Show {
         self.events_left == Some(0)
     }
 
-    pub fn frame(&mut self, json: &str, out: &mut Out) -> Result<(), Failure> {
+    pub fn frame(&mut self, json: &str, out: &mut Out) -> Result<Option<Complaint>, Failure> {
         let Ok(frame) = serde_json::from_str::<Frame>(json) else {
             note("a frame that is not understood was left out");
-            return Ok(());
+            return Ok(None);
         };
+        if frame.kind == "error" {
+            let text = format!("{}: {} ({})", frame.channel, frame.message, frame.code);
+            return Ok(Some(Complaint { text, passing: PASSING.contains(&&*frame.code) }));
+        }
         match &*frame.kind {
             "event" => {
                 if let Some(left) = &mut self.events_left {
                     *left = left.saturating_sub(1);
                 }
-                self.print(&frame, &frame.event, json, out)
+                self.print(&frame, &frame.event, json, out)?;
             }
-            "snapshot" if self.snapshots => self.print(&frame, "snapshot", json, out),
+            "snapshot" if self.snapshots => self.print(&frame, "snapshot", json, out)?,
             // The stream began anew: whoever keeps state from it must know.
             "reset" if out.terminal() => {
                 let why = format!("{}  {}  {}", "reset", tame(&frame.channel), tame(&frame.message));
-                out.line(&out.paint(Style::Red, &why))
+                out.line(&out.paint(Style::Red, &why))?;
             }
-            "reset" => out.line(&one_line(json)),
-            "error" => {
-                note(&format!("{}: {} ({})", frame.channel, frame.message, frame.code));
-                Ok(())
-            }
-            _ => Ok(()),
+            "reset" => out.line(&one_line(json))?,
+            _ => {}
         }
+        Ok(None)
     }
 
     fn print(&mut self, frame: &Frame, event: &str, json: &str, out: &mut Out) -> Result<(), Failure> {

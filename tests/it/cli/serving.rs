@@ -1,5 +1,7 @@
+use std::path::PathBuf;
+
 use super::{migrated, ok, refused};
-use crate::kit::{Binary, TestDb, http_client};
+use crate::kit::{Binary, Running, TestDb, http_client, wait_until};
 
 #[tokio::test]
 async fn serve_wants_a_migrated_database_and_a_free_address() {
@@ -53,4 +55,36 @@ async fn demo_takes_a_free_port_where_its_own_is_taken() {
     assert_eq!(page.status(), 200);
     demo.signal(libc::SIGINT);
     assert_eq!(demo.ended().await.code(), Some(0));
+}
+
+/// Where the private Postgres of a running demo notes its pid while it lives.
+fn pid_file(demo: &Running) -> PathBuf {
+    let url = std::fs::read_to_string(demo.dir().join(".rowcast/database_url")).expect("noted while it runs");
+    let root = url.split(['=', '&']).nth(1).expect("postgres:///postgres?host=DIR&…");
+    PathBuf::from(root).join("data/postmaster.pid")
+}
+
+#[tokio::test]
+async fn demo_brings_its_own_postgres_and_takes_it_along() {
+    let mut demo = Binary::new(&["demo", "--listen", "127.0.0.1:0"]).start();
+    let first = demo.line().await.expect("a line");
+    assert!(first.contains("private Postgres") && first.contains("for development"), "{first}");
+    let mut demo = demo.ready().await;
+    let pid_file = pid_file(&demo);
+    assert!(pid_file.exists());
+    demo.signal(libc::SIGINT);
+    assert_eq!(demo.ended().await.code(), Some(0));
+    assert!(!pid_file.exists(), "Postgres has ended in order");
+    assert!(!demo.dir().join(".rowcast/database_url").exists());
+}
+
+#[tokio::test]
+async fn a_signal_while_the_private_postgres_starts_leaves_none_behind() {
+    let mut demo = Binary::new(&["demo", "--listen", "127.0.0.1:0"]).start();
+    let noted = demo.dir().join(".rowcast/database_url");
+    wait_until("Postgres runs", async || noted.exists()).await;
+    let pid_file = pid_file(&demo);
+    demo.signal(libc::SIGTERM);
+    assert_eq!(demo.ended().await.code(), Some(0));
+    assert!(!pid_file.exists(), "Postgres has ended in order");
 }

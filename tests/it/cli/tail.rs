@@ -75,6 +75,20 @@ async fn tail_goes_on_from_a_cursor_it_is_given() {
 }
 
 #[tokio::test]
+async fn tail_of_a_channel_whose_view_fails_says_so_and_ends() {
+    let db = migrated().await;
+    db.exec(
+        "create function broken(id int) returns json stable language sql as 'select to_json(1 / id)';
+         select rowcast.define_channel('broken:{id}', view => 'broken')",
+    )
+    .await;
+    let server = serve(&db, "127.0.0.1:0").await;
+    let run = Binary::new(&["tail", "broken:0", "--url", &server.url]).output().await;
+    let errors = refused(&run, 1);
+    assert!(errors.contains("broken:0") && errors.contains("division by zero"), "{errors}");
+}
+
+#[tokio::test]
 async fn tail_without_a_server_says_so() {
     let errors = refused(&Binary::new(&["tail", "prices", "--url", "http://127.0.0.1:1"]).output().await, 1);
     assert!(errors.contains("no rowcast answers at http://127.0.0.1:1") && errors.contains("hint: "), "{errors}");
