@@ -98,6 +98,22 @@ async fn a_cursor_ahead_of_this_instance_waits_for_it() {
     assert_eq!(client.next_of("error").await["code"], "database_unavailable");
 }
 
+/// As many as are allowed come in one piece, and the client is not cut off as slow for what it asked for.
+#[tokio::test]
+async fn a_long_absence_is_caught_up_with() {
+    let server = Server::start().await;
+    let cursor = server.world.cursor();
+    let rows: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+    let rows: Vec<(&str, &str)> = rows.iter().map(|n| ("a", &**n)).collect();
+    server.world.commit(&rows);
+    server.world.drain();
+    let mut client = resume(&server, "a", &cursor).await;
+    assert_eq!(client.next_of("subscribed").await["resumed"], true);
+    for (_, want) in rows {
+        assert_eq!(client.next_of("event").await.raw_of("data"), want);
+    }
+}
+
 /// xorshift64*: a seeded stream of numbers, so that a failure can be replayed.
 struct Seeded(u64);
 
