@@ -15,15 +15,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::backlog::Frame;
-use super::config::{Config, Stats, add};
-use super::joins::{Buffer, included, is_remembered};
-use super::lane::{ConnId, Fifo, Form, GoingLive, Heartbeat, Item, Lane, SLOTS_MAX, lock};
+use super::JoinError;
+use super::config::{Config, Stats};
+use super::joins::Buffer;
+use super::lane::{ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
 use super::recent::Recent;
-use super::{Framing, JoinError, Part, Resumed};
+use super::slab::Slab;
 use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Position, Snapshot};
 
 pub struct Core {
@@ -43,9 +42,9 @@ pub struct State {
     pub stream: Option<(Incarnation, Position)>,
     pub names: HashMap<ChannelName, u32>,
     pub channels: Slab<Channel>,
-    topics: Slab<()>,
+    pub topics: Slab<()>,
     /// Per lane.
-    slots: Box<[Slots]>,
+    pub slots: Box<[Slots]>,
     pub recent: Recent,
     /// The number of the next message.
     pub number: u64,
@@ -60,30 +59,30 @@ pub struct State {
 }
 
 #[derive(Default)]
-struct Slots {
+pub struct Slots {
     conns: Vec<Conn>,
     free: Vec<u32>,
     used: usize,
 }
 
-struct Conn {
+pub struct Conn {
     generation: u32,
     /// Adopted, and not yet ended.
     open: bool,
-    form: Form,
-    subs: Vec<Sub>,
+    pub form: Form,
+    pub subs: Vec<Sub>,
     /// Of those, not live.
-    waiting: u32,
+    pub waiting: u32,
 }
 
 #[derive(Clone, Copy)]
-struct Sub {
-    channel: u32,
-    state: SubState,
+pub struct Sub {
+    pub channel: u32,
+    pub state: SubState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum SubState {
+pub enum SubState {
     /// To be joined again.
     Reset,
     /// Everything numbered so or higher is in the channel's buffer.
@@ -172,157 +171,6 @@ impl Core {
         };
         state.channels[channel].joining += 1;
         Ok(position)
-    }
-
-    /// See `Hub::go_live_all`. `frames` are the lead payloads, framed outside of the lock.
-    pub fn go_live(&self, id: ConnId, parts: &[Part<'_>], frames: Vec<Frame>) -> Result<(), JoinError> {
-        let mut guard = lock(&self.state);
-        let state = &mut *guard;
-        let starts = self.joining(state, id, parts.iter().map(|p| p.channel))?;
-        let form = state.slots[id.lane()].get(id).ok_or(JoinError::Gone)?.form;
-        let mut missed: Vec<(u64, Bytes)> = Vec::new();
-        for (part, &(n, start)) in parts.iter().zip(&starts) {
-            let channel = &mut state.channels[n];
-            let Some(buffer) = &mut channel.buffer else { continue };
-            let from = buffer.items.partition_point(|held| held.number < start);
-            let before = buffer.bytes;
-            for held in buffer.items.range_mut(from..) {
-                if included(part.since, &held.message.stamp) {
-                    continue;
-                }
-                let bytes = held.bytes();
-                if let Some(frame) = self.encode_held(held, form, &channel.name, &mut state.scratch) {
-                    missed.push((held.number, frame));
-                }
-                buffer.bytes += held.bytes() - bytes;
-            }
-            state.join_bytes += buffer.bytes - before;
-        }
-        let sinces = starts.iter().zip(parts).map(|(&(n, _), p)| (n, p.since.clone())).collect();
-        self.attach(state, id, form, sinces, frames, missed);
-        Ok(())
-    }
-
-    /// See `Hub::resume`.
-    pub fn resume(
-        &self,
-        id: ConnId,
-        name: &ChannelName,
-        from: &Cursor,
-        limit: usize,
-        frames: Vec<Frame>,
-    ) -> Result<Resumed, JoinError> {
-        let mut guard = lock(&self.state);
-        let state = &mut *guard;
-        let (incarnation, position) = state.stream.as_ref().ok_or(JoinError::NotReady)?;
-        if *incarnation != from.incarnation {
-            return Ok(Resumed::Forgotten);
-        }
-        if !position.cur.covers(&from.position.cur) {
-            return Ok(Resumed::Behind);
-        }
-        let (n, start) = self.joining(state, id, std::iter::once(name))?[0];
-        let form = state.slots[id.lane()].get(id).ok_or(JoinError::Gone)?.form;
-        let Some(numbers) = state.recent.after(name, &from.position) else { return Ok(Resumed::Forgotten) };
-        if numbers.len() > limit {
-            return Ok(Resumed::TooMany);
-        }
-        let State { recent, scratch, channels, .. } = state;
-        let mut missed = Vec::with_capacity(numbers.len());
-        for event in numbers {
-            let frame = recent.with_held(event, |held| (held.number, self.encode_held(held, form, name, scratch)));
-            if let Some((number, Some(frame))) = frame {
-                missed.push((number, frame));
-            }
-        }
-        // What came since the join and is never remembered.
-        if let Some(buffer) = &mut channels[n].buffer {
-            for held in buffer.items.iter_mut().filter(|h| h.number >= start && !is_remembered(&h.message)) {
-                if included(&from.position, &held.message.stamp) {
-                    continue;
-                }
-                let before = held.bytes();
-                missed.extend(self.encode_held(held, form, name, scratch).map(|frame| (held.number, frame)));
-                buffer.bytes += held.bytes() - before;
-                state.join_bytes += held.bytes() - before;
-            }
-        }
-        let count = missed.len();
-        self.attach(state, id, form, vec![(n, from.position.clone())], frames, missed);
-        Ok(Resumed::Live(count))
-    }
-
-    /// The channels and where their buffers must begin, if all of them are `Joining` and none has overflowed.
-    fn joining<'a>(
-        &self,
-        state: &mut State,
-        id: ConnId,
-        names: impl Iterator<Item = &'a ChannelName>,
-    ) -> Result<Vec<(u32, u64)>, JoinError> {
-        let conn = state.slots[id.lane()].get(id).ok_or(JoinError::Gone)?;
-        let mut starts = Vec::new();
-        let mut overflowed = false;
-        for name in names {
-            let n = *state.names.get(name).ok_or(JoinError::Gone)?;
-            let sub = conn.subs.iter_mut().find(|s| s.channel == n).ok_or(JoinError::Gone)?;
-            match sub.state {
-                SubState::Live => return Err(JoinError::AlreadyJoined),
-                SubState::Reset => overflowed = true,
-                SubState::Joining(start) => {
-                    let channel = &mut state.channels[n];
-                    if channel.buffer.as_ref().is_none_or(|b| b.has_all_since(start)) {
-                        starts.push((n, start));
-                        continue;
-                    }
-                    overflowed = true;
-                    add(&self.stats.joins_overflowed, 1);
-                    sub.state = SubState::Reset;
-                    channel.reset += 1;
-                    channel.stop_joining(&mut state.join_bytes);
-                }
-            }
-        }
-        if overflowed { Err(JoinError::Overflow) } else { Ok(starts) }
-    }
-
-    /// Makes `Joining` subscriptions live: `frames`, then `missed` in the order of its numbers, then whatever comes.
-    fn attach(
-        &self,
-        state: &mut State,
-        id: ConnId,
-        form: Form,
-        sinces: Vec<(u32, Position)>,
-        mut frames: Vec<Frame>,
-        mut missed: Vec<(u64, Bytes)>,
-    ) {
-        missed.sort_by_key(|(number, _)| *number);
-        frames.extend(missed.into_iter().map(|(_, bytes)| Frame { lead: true, ..Frame::plain(bytes) }));
-        let lanes = self.fifos.len();
-        let mut topics = Vec::with_capacity(sinces.len());
-        for (n, since) in sinces {
-            let Some(conn) = state.slots[id.lane()].get(id) else { return };
-            let Some(sub) = conn.subs.iter_mut().find(|s| s.channel == n) else { continue };
-            sub.state = SubState::Live;
-            conn.waiting -= 1;
-            let channel = &mut state.channels[n];
-            channel.stop_joining(&mut state.join_bytes);
-            let at = channel.live.iter().position(|t| t.form == form).unwrap_or_else(|| {
-                let id = state.topics.insert(());
-                channel.live.push(Topic { form, id, count: vec![0; lanes].into() });
-                channel.live.len() - 1
-            });
-            channel.live[at].count[id.lane()] += 1;
-            topics.push(channel.live[at].id);
-            if channel.settling_cur.as_ref().is_none_or(|newest| since.cur.covers(newest)) {
-                channel.settling_cur = Some(since.cur.clone());
-            }
-            if channel.settling.len() > 64 && channel.settling.len() > 2 * channel.live_count() {
-                let slots = &mut state.slots;
-                channel.settling.retain(|(id, _)| slots[id.lane()].get(*id).is_some());
-            }
-            channel.settling.push((id, since));
-        }
-        self.fifos[id.lane()].push(Item::Live(Box::new(GoingLive { conn: id, topics, frames })));
     }
 
     pub fn leave(&self, id: ConnId, name: &ChannelName) -> bool {
@@ -463,7 +311,7 @@ impl State {
 
 impl Slots {
     /// The open connection `id`.
-    fn get(&mut self, id: ConnId) -> Option<&mut Conn> {
+    pub fn get(&mut self, id: ConnId) -> Option<&mut Conn> {
         self.conns.get_mut(id.slot() as usize).filter(|c| c.open && c.generation == id.generation())
     }
 }
@@ -492,7 +340,7 @@ impl Channel {
     }
 
     /// One joining subscription fewer; the buffer goes with the last.
-    fn stop_joining(&mut self, join_bytes: &mut usize) {
+    pub fn stop_joining(&mut self, join_bytes: &mut usize) {
         self.joining -= 1;
         if self.joining == 0
             && let Some(buffer) = self.buffer.take()
@@ -505,69 +353,4 @@ impl Channel {
 /// The lanes that WebSockets over plain TCP, and everything else, go to.
 pub fn lanes_for(framing_over_tcp: bool, lanes: usize) -> std::ops::Range<usize> {
     if framing_over_tcp { 0..lanes - 1 } else { lanes - 1..lanes }
-}
-
-/// Numbered places, used again.
-pub struct Slab<T> {
-    items: Vec<Option<T>>,
-    free: Vec<u32>,
-}
-
-impl<T> Default for Slab<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), free: Vec::new() }
-    }
-}
-
-impl<T> Slab<T> {
-    pub fn insert(&mut self, item: T) -> u32 {
-        let n = self.free.pop().unwrap_or_else(|| {
-            self.items.push(None);
-            self.items.len() as u32 - 1
-        });
-        self.items[n as usize] = Some(item);
-        n
-    }
-
-    pub fn remove(&mut self, n: u32) {
-        if self.items[n as usize].take().is_some() {
-            self.free.push(n);
-        }
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.items.iter().flatten()
-    }
-
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.items.iter_mut().flatten()
-    }
-}
-
-impl<T> std::ops::Index<u32> for Slab<T> {
-    type Output = T;
-    fn index(&self, n: u32) -> &T {
-        self.items[n as usize].as_ref().expect("a number is given out only with its item, and forgotten with it")
-    }
-}
-
-impl<T> std::ops::IndexMut<u32> for Slab<T> {
-    fn index_mut(&mut self, n: u32) -> &mut T {
-        self.items[n as usize].as_mut().expect("a number is given out only with its item, and forgotten with it")
-    }
-}
-
-/// The frames of a payload for one connection. Large ones are not copied: their head goes before them.
-pub fn pieces(framing: Framing, payload: &Bytes) -> (Bytes, Option<Bytes>) {
-    const COPIED_BYTES_MAX: usize = 4096;
-    match framing {
-        Framing::EventStream => (payload.clone(), None),
-        Framing::WebSocket if payload.len() <= COPIED_BYTES_MAX => {
-            (super::codec::frame(super::codec::TEXT, payload), None)
-        }
-        Framing::WebSocket => {
-            let (head, start) = super::codec::head(super::codec::TEXT, payload.len());
-            (Bytes::copy_from_slice(&head[start..]), Some(payload.clone()))
-        }
-    }
 }

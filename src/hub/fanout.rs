@@ -10,15 +10,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::backlog::{Frame, TOPIC_HEARTBEAT, Tally};
+use super::backlog::{Frame, Tally};
 use super::codec;
 use super::config::{Stats, add};
 use super::core::Core;
-use super::lane::{Adopted, ConnId, Fifo, Form, GoingLive, Heartbeat, Item, ShuttingDown, guarded, tell_closed};
+use super::lane::{Adopted, ConnId, Fifo, Form, Item};
 use super::{Client, Closed, Framing, close};
 
 /// The socket of one connection, as its lane sees it.
@@ -49,27 +49,28 @@ pub trait Transport {
 
 pub struct Member<P> {
     pub id: ConnId,
-    form: Form,
+    pub form: Form,
     /// Gone once closing has begun: nothing is delivered to it, nothing taken from it any more.
     pub client: Option<Arc<dyn Client>>,
     pub port: P,
-    subs: Vec<Sub>,
-    head: u32,
-    tail: u32,
+    pub subs: Vec<Sub>,
+    /// The chain of links to the frames that it gets in this turn.
+    pub head: u32,
+    pub tail: u32,
 }
 
 /// `topics[topic][at]` is this subscription.
 #[derive(Clone, Copy)]
-struct Sub {
-    topic: u32,
-    at: u32,
+pub struct Sub {
+    pub topic: u32,
+    pub at: u32,
 }
 
 /// `members[slot].subs[sub]` is this listener.
 #[derive(Clone, Copy)]
-struct Listener {
-    slot: u32,
-    sub: u32,
+pub struct Listener {
+    pub slot: u32,
+    pub sub: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -78,9 +79,11 @@ struct Link {
     next: u32,
 }
 
-const NONE: u32 = u32::MAX;
+/// No link.
+pub const NONE: u32 = u32::MAX;
 /// Frames of one turn before they are written out.
 const TURN_FRAMES_MAX: usize = 1024;
+const TURN_LINKS_MAX: usize = 256 * 1024;
 /// Below this, one copy of several frames costs less than a list of them for each connection.
 const WHOLE_BYTES_MAX: usize = 256 * 1024;
 /// Heartbeats are spread over this many ticks.
@@ -92,15 +95,17 @@ pub struct Fanout<P> {
     pub core: Arc<Core>,
     pub fifo: Arc<Fifo>,
     pub members: Vec<Option<Member<P>>>,
-    topics: Vec<Vec<Listener>>,
+    pub topics: Vec<Vec<Listener>>,
     items: Vec<Item>,
-    frames: Vec<Frame>,
+    pub frames: Vec<Frame>,
     links: Vec<Link>,
     dirty: Vec<u32>,
     run: Vec<u32>,
     whole: Vec<u8>,
     outcomes: Vec<(ConnId, Put)>,
-    deadlines: BTreeSet<(u64, ConnId)>,
+    pub deadlines: BTreeSet<(u64, ConnId)>,
+    /// Retired since a transport last looked: whoever of them was paused is read again, for its last word.
+    pub retired: Vec<ConnId>,
     begun: Instant,
     tick_ms: u64,
     next_tick_ms: u64,
@@ -127,6 +132,7 @@ impl<P: Port> Fanout<P> {
             whole: Vec::new(),
             outcomes: Vec::new(),
             deadlines: BTreeSet::new(),
+            retired: Vec::new(),
             tick_ms,
             next_tick_ms: tick_ms,
             ticks: 0,
@@ -175,7 +181,7 @@ impl<P: Port> Fanout<P> {
             None => {
                 for item in items.drain(..) {
                     self.handle(item, transport);
-                    if self.frames.len() >= TURN_FRAMES_MAX {
+                    if self.frames.len() >= TURN_FRAMES_MAX || self.links.len() >= TURN_LINKS_MAX {
                         self.flush(&mut tally);
                     }
                 }
@@ -197,37 +203,9 @@ impl<P: Port> Fanout<P> {
         }
     }
 
-    /// The connection hears nothing more and says nothing more; what is queued may still drain, for a while.
-    pub fn retire(&mut self, id: ConnId, why: Closed, grace_ms: Option<u64>) {
-        let Some(member) = self.member(id) else { return };
-        let Some(client) = member.client.take() else { return };
-        let subs = std::mem::take(&mut member.subs);
-        // A member is in a topic once, so that what moves in a topic is never one of these.
-        for sub in subs {
-            self.unlisten(sub);
-        }
-        let grace_ms = grace_ms.unwrap_or(self.core.config.close_grace_ms);
-        self.deadlines.insert((self.now_ms().saturating_add(grace_ms), id));
-        self.core.retire(id);
-        tell_closed(client, why);
-    }
-
-    /// The connection is gone, its slot free.
-    pub fn release(&mut self, id: ConnId) {
-        self.retire(id, Closed::Peer, None);
-        if self.member(id).is_none() {
-            return;
-        }
-        if let Some(mut member) = self.members[id.slot() as usize].take() {
-            member.port.kill(&self.core.stats);
-        }
-        self.core.release(id);
-    }
-
     fn handle<T: Transport<Port = P>>(&mut self, item: Item, transport: &mut T) {
         match item {
-            Item::Publish { .. } => {
-                let Item::Publish { topic, frame, key, skip } = item else { return };
+            Item::Publish { topic, frame, key, skip } => {
                 let n = self.add_frame(Frame { topic, key, ..Frame::plain(frame) });
                 let Some(listeners) = self.topics.get(topic as usize) else { return };
                 for listener in listeners {
@@ -261,6 +239,7 @@ impl<P: Port> Fanout<P> {
                 for id in self.ids() {
                     self.release(id);
                 }
+                self.fifo.close();
                 self.ended = true;
             }
         }
@@ -332,159 +311,30 @@ impl<P: Port> Fanout<P> {
     }
 
     /// A frame for one open connection.
-    fn give(&mut self, id: ConnId, frame: Frame) {
+    pub fn give(&mut self, id: ConnId, frame: Frame) {
         if self.member(id).is_some_and(|m| m.client.is_some()) {
             let n = self.add_frame(frame);
             self.link(id.slot(), n);
         }
     }
 
-    fn add_frame(&mut self, frame: Frame) -> u32 {
+    pub fn add_frame(&mut self, frame: Frame) -> u32 {
         self.frames.push(frame);
         self.frames.len() as u32 - 1
     }
 
-    fn link(&mut self, slot: u32, frame: u32) {
+    pub fn link(&mut self, slot: u32, frame: u32) {
         if let Some(member) = &mut self.members[slot as usize] {
             link(member, frame, slot, &mut self.links, &mut self.dirty);
         }
     }
 
-    fn close(&mut self, id: ConnId, code: u16, reason: &str, grace_ms: Option<u64>) {
+    pub fn close(&mut self, id: ConnId, code: u16, reason: &str, grace_ms: Option<u64>) {
         self.give(id, Frame::last(close_bytes(id.framing(), code, reason)));
         self.retire(id, Closed::Ours(code), grace_ms);
     }
 
-    fn adopt<T: Transport<Port = P>>(&mut self, adopted: Adopted, transport: &mut T) {
-        let (id, dialect) = (adopted.id, adopted.dialect);
-        let now_ms = self.now_ms();
-        let slot = id.slot() as usize;
-        if self.members.len() <= slot {
-            self.members.resize_with(slot + 1, || None);
-        }
-        let client = adopted.client.clone();
-        match transport.open(&self.core, now_ms, adopted) {
-            Some(port) => {
-                let form = Form { dialect, framing: id.framing() };
-                let client = Some(client);
-                self.members[slot] = Some(Member { id, form, client, port, subs: Vec::new(), head: NONE, tail: NONE });
-            }
-            None => {
-                self.core.retire(id);
-                tell_closed(client, Closed::Peer);
-                self.core.release(id);
-            }
-        }
-    }
-
-    fn go_live(&mut self, live: GoingLive) {
-        if self.member(live.conn).is_none_or(|m| m.client.is_none()) {
-            return;
-        }
-        for frame in live.frames {
-            let n = self.add_frame(frame);
-            self.link(live.conn.slot(), n);
-        }
-        for topic in live.topics {
-            let t = topic as usize;
-            if self.topics.len() <= t {
-                self.topics.resize_with(t + 1, Vec::new);
-            }
-            let at = self.topics[t].len() as u32;
-            let Some(member) = self.member(live.conn) else { return };
-            let sub = member.subs.len() as u32;
-            member.subs.push(Sub { topic, at });
-            self.topics[t].push(Listener { slot: live.conn.slot(), sub });
-        }
-    }
-
-    fn detach(&mut self, id: ConnId, topic: u32) {
-        let Some(member) = self.member(id) else { return };
-        let Some(at) = member.subs.iter().position(|s| s.topic == topic) else { return };
-        let sub = member.subs.swap_remove(at);
-        if let Some(moved) = member.subs.get(at).copied() {
-            self.topics[moved.topic as usize][moved.at as usize].sub = at as u32;
-        }
-        self.unlisten(sub);
-    }
-
-    /// Takes the listener of `sub` out of its topic, and tells the one that moves to its place.
-    fn unlisten(&mut self, sub: Sub) {
-        let listeners = &mut self.topics[sub.topic as usize];
-        listeners.swap_remove(sub.at as usize);
-        if let Some(moved) = listeners.get(sub.at as usize).copied()
-            && let Some(member) = &mut self.members[moved.slot as usize]
-            && let Some(s) = member.subs.get_mut(moved.sub as usize)
-        {
-            s.at = sub.at;
-        }
-        if listeners.is_empty() {
-            *listeners = Vec::new();
-        }
-    }
-
-    fn reset_all(&mut self) {
-        self.topics = Vec::new();
-        for id in self.ids() {
-            let Some(member) = self.member(id) else { continue };
-            member.subs = Vec::new();
-            if let Some(client) = member.client.clone() {
-                guarded("reset", || client.reset());
-            }
-        }
-    }
-
-    fn shut_down(&mut self, shutdown: &ShuttingDown) {
-        let grace_ms = shutdown.grace.as_millis() as u64;
-        for id in self.ids() {
-            self.close(id, shutdown.code, &shutdown.reason, Some(grace_ms));
-        }
-    }
-
-    fn beat(&mut self, heartbeat: &Heartbeat) {
-        let now = self.now_ms();
-        let at_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
-        let idle_ms = self.core.config.idle_timeout_ms;
-        let mut ping = None;
-        let mut encoded: Vec<(Form, Option<u32>)> = Vec::new();
-        for slot in (heartbeat.turn..self.members.len() as u32).step_by(heartbeat.of as usize) {
-            let Some(member) = &self.members[slot as usize] else { continue };
-            if member.client.is_none() {
-                continue;
-            }
-            let (id, form) = (member.id, member.form);
-            if member.port.heard_ms().is_some_and(|heard| now.saturating_sub(heard) > idle_ms) {
-                add(&self.core.stats.idle_closed, 1);
-                self.close(id, close::IDLE, close::IDLE_REASON, None);
-                continue;
-            }
-            if form.framing == Framing::WebSocket {
-                let n = *ping.get_or_insert_with(|| {
-                    self.frames.push(heartbeat_frame(codec::frame(codec::PING, b""), "ping"));
-                    self.frames.len() as u32 - 1
-                });
-                self.link(slot, n);
-            }
-            let Some(cursor) = &heartbeat.cursor else { continue };
-            if heartbeat.joining.contains(&slot) {
-                continue;
-            }
-            let n = match encoded.iter().find(|(f, _)| *f == form) {
-                Some((_, n)) => *n,
-                None => {
-                    let bytes = self.core.encode_heartbeat(form, cursor, at_us);
-                    let n = bytes.map(|bytes| self.add_frame(heartbeat_frame(bytes, "heartbeat")));
-                    encoded.push((form, n));
-                    n
-                }
-            };
-            if let Some(n) = n {
-                self.link(slot, n);
-            }
-        }
-    }
-
-    fn ids(&self) -> Vec<ConnId> {
+    pub fn ids(&self) -> Vec<ConnId> {
         self.members.iter().flatten().map(|m| m.id).collect()
     }
 }
@@ -521,11 +371,6 @@ fn link<P>(member: &mut Member<P>, frame: u32, slot: u32, links: &mut Vec<Link>,
         links[member.tail as usize].next = n;
     }
     member.tail = n;
-}
-
-/// A newer one of the same kind takes its place for a client that does not read.
-fn heartbeat_frame(bytes: Bytes, kind: &str) -> Frame {
-    Frame { topic: TOPIC_HEARTBEAT, key: Some(kind.into()), ..Frame::plain(bytes) }
 }
 
 /// What ends a connection: a close frame, or nothing for a stream, whose end says it.

@@ -151,6 +151,8 @@ pub enum Wake {
 /// taken and works on, too.
 pub struct Fifo {
     queue: Mutex<Vec<Item>>,
+    /// The lane has ended: what is pushed is dropped.
+    closed: AtomicBool,
     awake: AtomicBool,
     items: AtomicUsize,
     bytes: AtomicUsize,
@@ -180,6 +182,9 @@ impl Lane for Fifo {
         if items.is_empty() {
             return;
         }
+        if self.closed.load(Acquire) {
+            return items.clear();
+        }
         self.items.fetch_add(items.len(), Relaxed);
         self.bytes.fetch_add(items.iter().map(Item::bytes).sum(), Relaxed);
         lock(&self.queue).append(items);
@@ -187,6 +192,9 @@ impl Lane for Fifo {
     }
 
     fn push(&self, item: Item) {
+        if self.closed.load(Acquire) {
+            return;
+        }
         self.items.fetch_add(1, Relaxed);
         self.bytes.fetch_add(item.bytes(), Relaxed);
         lock(&self.queue).push(item);
@@ -198,6 +206,7 @@ impl Fifo {
     pub fn new(wake: Wake, items_max: usize, bytes_max: usize, room: Arc<Notify>) -> Self {
         Self {
             queue: Mutex::default(),
+            closed: AtomicBool::new(false),
             awake: AtomicBool::new(false),
             items: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -259,7 +268,17 @@ impl Fifo {
         }
     }
 
+    /// Nothing is taken any more.
+    pub fn close(&self) {
+        self.closed.store(true, Release);
+        lock(&self.queue).clear();
+        self.room.notify_waiters();
+    }
+
     pub fn is_full(&self) -> bool {
+        if self.closed.load(Acquire) {
+            return false;
+        }
         self.items.load(Relaxed) > self.items_max || self.bytes.load(Relaxed) > self.bytes_max
     }
 
@@ -283,7 +302,7 @@ pub fn tell_closed(client: Arc<dyn Client>, why: Closed) {
 pub fn guarded<T>(what: &str, call: impl FnOnce() -> T) -> Option<T> {
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
     if result.is_err() {
-        tracing::error!(callback = what, "a connection panicked");
+        tracing::error!(what, "a callback panicked");
     }
     result.ok()
 }

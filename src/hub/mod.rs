@@ -15,12 +15,17 @@ mod conn;
 mod core;
 mod dispatch;
 mod fanout;
+mod golive;
+mod heartbeat;
 mod joins;
 mod lane;
+mod members;
 mod recent;
 mod shard;
+mod slab;
 mod task;
 
+use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -32,8 +37,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
 use self::backlog::Frame;
-use self::core::{Core, State, lanes_for, pieces};
-use self::lane::{Adopted, Closing, Fifo, Form, Item, LANES_MAX, Lane, ShuttingDown, Wake, Way, lock, tell_closed};
+use self::core::{Core, State, lanes_for};
+use self::lane::{
+    Adopted, Closing, Fifo, Form, Item, LANES_MAX, Lane, ShuttingDown, Wake, Way, guarded, lock, tell_closed,
+};
 use self::task::{Events, Seat, Talk};
 use crate::domain::{
     Batch, Boxed, ChannelName, Cursor, Dialect, Incarnation, Message, Outlet, Pattern, Position, ReadError, Snapshot,
@@ -167,20 +174,25 @@ impl Hub {
         let hub = Hub(Arc::new(Inner { core: core.clone(), threads: Mutex::default() }));
         for (lane, poll) in polls.into_iter().enumerate() {
             let core = core.clone();
-            hub.spawn(format!("hub-shard-{lane}"), move || {
-                if let Err(error) = shard::run(lane, core, poll) {
-                    tracing::error!(lane, %error, "a shard has ended");
-                }
-            })?;
+            hub.spawn(format!("hub-shard-{lane}"), move || shard::run(lane, core, poll))?;
         }
-        hub.spawn("hub-tasks".into(), move || task::run(shards, core))?;
+        hub.spawn("hub-tasks".into(), move || {
+            task::run(shards, core);
+            Ok(())
+        })?;
         Ok(hub)
     }
 
     /// Takes a plain-TCP WebSocket after its handshake, with what was read behind the request (half a frame, maybe).
     pub fn adopt_tcp(&self, tcp: TcpStream, early: Vec<u8>, dialect: DialectId, client: Arc<dyn Client>) -> ConnId {
         let form = Form { dialect, framing: Framing::WebSocket };
-        let _ = tcp.set_nonblocking(true).and_then(|()| tcp.set_nodelay(true));
+        if let Err(error) = tcp.set_nonblocking(true) {
+            // A blocking socket would hold up its whole shard.
+            tracing::error!(%error, "a socket was not adopted");
+            return refuse(form.framing, client, close::INTERNAL);
+        }
+        // Without it only latency suffers.
+        let _ = tcp.set_nodelay(true);
         match self.core().open(lanes_for(true, self.core().fifos.len()), form) {
             Ok((id, guard)) => {
                 self.push(id, Item::Adopt(Box::new(Adopted { id, dialect, client, way: Way::Tcp(tcp, early) })));
@@ -393,8 +405,15 @@ impl Hub {
         Ok(seat)
     }
 
-    fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> Result<(), HubError> {
-        let thread = thread::Builder::new().name(name).spawn(body)?;
+    fn spawn(&self, name: String, lane: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), HubError> {
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            let ended = guarded("lane", lane);
+            if !matches!(ended, Some(Ok(()))) {
+                // Half of the clients would hang and the dispatcher wait for a queue that nobody empties.
+                tracing::error!(?ended, "a lane of the hub has failed: the process ends, so that it is started again");
+                std::process::abort();
+            }
+        })?;
         lock(&self.0.threads).push(thread);
         Ok(())
     }
@@ -464,6 +483,19 @@ fn lead_frames<'a>(framing: Framing, payloads: impl Iterator<Item = &'a Bytes>) 
         frames.extend(rest.map(|rest| Frame { lead: true, glued: true, ..Frame::plain(rest) }));
     }
     frames
+}
+
+/// The frames of a payload for one connection. Large ones are not copied: their head goes before them.
+fn pieces(framing: Framing, payload: &Bytes) -> (Bytes, Option<Bytes>) {
+    const COPIED_BYTES_MAX: usize = 4096;
+    match framing {
+        Framing::EventStream => (payload.clone(), None),
+        Framing::WebSocket if payload.len() <= COPIED_BYTES_MAX => (codec::frame(codec::TEXT, payload), None),
+        Framing::WebSocket => {
+            let (head, start) = codec::head(codec::TEXT, payload.len());
+            (Bytes::copy_from_slice(&head[start..]), Some(payload.clone()))
+        }
+    }
 }
 
 #[cfg(test)]

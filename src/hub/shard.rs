@@ -54,6 +54,7 @@ pub fn run(lane: usize, core: Arc<Core>, mut poll: Poll) -> io::Result<()> {
             std::thread::sleep(window);
         }
         shard.fanout.turn(&mut shard.sockets);
+        shard.hear_last_words();
     }
     Ok(())
 }
@@ -133,6 +134,15 @@ impl Shard {
         if self.sockets.again.is_empty() {
             // Keeps its capacity; `list` cannot have been pushed to.
             self.sockets.again = list;
+        }
+    }
+
+    /// A connection that was closed while it was paused is read again, so that its close frame is seen.
+    fn hear_last_words(&mut self) {
+        for id in std::mem::take(&mut self.fanout.retired) {
+            if let Some(member) = self.fanout.member(id) {
+                self.sockets.resume(id.slot(), &mut member.port);
+            }
         }
     }
 
@@ -333,11 +343,11 @@ fn write_run(
     let mut at = 0;
     let mut cut = 0;
     while at < run.len() && output.is_empty() {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let (count, result) = match (whole, &run[at..]) {
             (Some(whole), _) => (run.len(), tcp.write(whole)),
             (None, [one]) => (1, tcp.write(&frames[*one as usize].bytes)),
             (None, rest) => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let count = rest.len().min(SLICES_MAX);
                 for (slice, n) in slices.iter_mut().zip(rest) {
                     *slice = IoSlice::new(&frames[*n as usize].bytes);

@@ -40,9 +40,11 @@ pub fn run(lane: usize, core: Arc<Core>) {
     let fifo = fanout.fifo.clone();
     fifo.owned_by(thread::current());
     while !fanout.ended {
-        let wait_ms = fanout.clock();
         fanout.turn(&mut Seats);
-        // What came meanwhile has unparked us.
+        // Their tasks look for themselves.
+        fanout.retired.clear();
+        // After the turn, which may have set a deadline. What came meanwhile, or comes from here, has unparked us.
+        let wait_ms = fanout.clock();
         if !fanout.ended {
             fifo.sleep(Duration::from_millis(wait_ms));
         }
@@ -278,6 +280,12 @@ impl Talk {
         }
         if self.seat.resumed.swap(false, AcqRel) && self.input.is_paused() {
             self.seat.heard_ms.store(self.now_ms(), Relaxed);
+            self.resume();
+            self.listen(0);
+        }
+        if self.input.is_paused() && lock(&self.seat.output).is_closing() {
+            // Closed meanwhile: what it has to say is its close frame.
+            self.client = None;
             self.resume();
             self.listen(0);
         }

@@ -227,6 +227,44 @@ async fn a_pause_is_not_an_idle_timeout() {
     }
 }
 
+#[tokio::test]
+async fn a_client_that_does_not_read_is_still_heard() {
+    for way in SOCKETS {
+        let hub = hub(small());
+        let mut c = connect(&hub, way).await;
+        c.client.pause.store(true, SeqCst);
+        for n in 0..5 {
+            c.say(Ws::text(n.to_string())).await;
+        }
+        // More than the socket takes: writing waits.
+        hub.send(c.id, &[b'x'; 500_000]);
+        for n in 0..5 {
+            assert_eq!(c.said().await, Said::Text(n.to_string()), "{way:?}");
+            hub.resume_reading(c.id);
+        }
+        assert_eq!(c.text().await.len(), 500_000);
+    }
+}
+
+#[tokio::test]
+async fn a_paused_client_that_is_closed_still_answers() {
+    for way in SOCKETS {
+        let hub = hub(Config { close_grace_ms: 3_600_000, ..small() });
+        let mut c = connect(&hub, way).await;
+        c.client.pause.store(true, SeqCst);
+        c.say(Ws::text("last command")).await;
+        c.say(Ws::text("unheard")).await;
+        assert_eq!(c.said().await, Said::Text("last command".into()));
+        hub.close(c.id, close::FORBIDDEN, "");
+        assert_eq!(c.code().await, Some(close::FORBIDDEN));
+        // Polled again, tungstenite answers, and waits for the end that follows.
+        assert_eq!(c.next().await, None, "{way:?}");
+        when(|| hub.connections() == 0).await;
+        assert_eq!(c.said().await, Said::Closed(Closed::Ours(close::FORBIDDEN)));
+        assert_eq!(c.said_now(), None);
+    }
+}
+
 /// Whatever a peer sends, however it is cut: the shard lives on, and every connection ends.
 #[test]
 fn noise_ends_a_connection_and_nothing_else() {
