@@ -7,7 +7,6 @@
 //! it is the list of what may be set.
 
 mod database;
-mod http;
 mod layers;
 
 use std::fmt;
@@ -16,7 +15,6 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub use database::{Database, Secret};
-pub use http::Http;
 
 /// The commented default.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -25,8 +23,12 @@ pub const DEFAULT: &str = include_str!("default.toml");
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub database: Database,
-    pub http: Http,
+    pub store: crate::store::Config,
+    pub listener: crate::listener::Config,
+    pub router: crate::router::Config,
     pub hub: crate::hub::Config,
+    pub connection: crate::connection::Config,
+    pub http: crate::http::Config,
     pub log: crate::telemetry::logging::Config,
     pub shutdown: crate::shutdown::Config,
 }

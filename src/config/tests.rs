@@ -64,7 +64,8 @@ fn urls_come_from_the_usual_variables_and_are_never_shown() {
 
 #[test]
 fn an_error_names_the_place_and_the_nearest_setting() {
-    let cases: [(&str, &[(&str, &str)], &[(&str, &str)], &str); 12] = [
+    type Pairs = &'static [(&'static str, &'static str)];
+    let cases: [(&str, Pairs, Pairs, &str); 12] = [
         ("\n[http]\nlisen = \"\"", &[], &[], "FILE:3: there is no setting http.lisen; did you mean http.listen?"),
         ("[htp]\nlisten = \"\"", &[], &[], "FILE:2: there is no setting htp.listen; did you mean http.listen?"),
         ("[rockets]\nfuel = 1", &[], &[], "FILE:2: there is no setting rockets.fuel"),

@@ -9,9 +9,9 @@
 //!
 //! The echo to avoid: the query may see a commit that the listener has not drained yet. The hub drops its event also
 //! when it comes after step 3, but a heartbeat's cursor could meanwhile lead back before the reading, and resuming
-//! from there would bring it. So for an event channel we wait, after the reading, until a drain that began after it was
-//! dispatched: from then on every cursor of the stream is past the reading. A state channel needs no wait: it does
-//! not replay, its messages carry the snapshot they were read at, and the hub drops older ones.
+//! from there would bring it. So where messages are rows of the log we wait, after the reading, until a drain that began
+//! after it was dispatched: from then on every cursor of the stream is past the reading. A state channel with a view
+//! needs no wait: it does not replay, its messages carry the snapshot they were read at, and the hub drops older ones.
 //!
 //! Dropping the future at any point is safe: the caller takes the subscription back with `hub.leave`.
 
@@ -168,7 +168,7 @@ async fn starting(
     reset: Option<Code>,
 ) -> Result<Joined, Failure> {
     let joined = fresh(shared, channel, registered, reset).await?;
-    if joined.family.has_view && !joined.family.state {
+    if joined.family.has_view && joined.family.from_log {
         shared.barrier().await?;
     }
     Ok(joined)
@@ -187,11 +187,12 @@ pub(super) async fn fresh(
     reset: Option<Code>,
 ) -> Result<Joined, Failure> {
     let family = registered.family.clone();
-    let (since, data) = if family.state || family.has_view {
+    let (since, data) = if family.has_view {
         let reading = shared.read(channel).await?;
         (Position::at(reading.snapshot), reading.data)
     } else {
-        (registered.position.clone(), Bytes::from_static(b"[]"))
+        let nothing: &[u8] = if family.state { b"null" } else { b"[]" };
+        (registered.position.clone(), Bytes::from_static(nothing))
     };
     let cursor = Cursor { incarnation: registered.incarnation, position: since.clone() };
     Ok(Joined { family, cursor, start: Start::Fresh { reset, data }, since })

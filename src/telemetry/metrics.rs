@@ -3,16 +3,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 /// Goes before every name.
 const PREFIX: &str = "rowcast";
@@ -33,13 +30,6 @@ enum Kind {
     Gauge,
 }
 
-/// A distribution of durations, told as they happen.
-#[derive(Debug)]
-pub struct Latency {
-    pub name: &'static str,
-    help: &'static str,
-}
-
 /// Declares the constants and the list of them all, so that none can be forgotten.
 macro_rules! metrics {
     ($($constant:ident: $kind:ident $name:literal, $help:literal;)*) => {
@@ -54,18 +44,25 @@ metrics! {
     LISTENER_LEADER: Gauge "listener_leader", "1 on the instance that owns the doorbell";
     LISTENER_RECONNECTS: Counter "listener_reconnects", "Sessions with Postgres that had to be replaced";
     LISTENER_DRAINS: Counter "listener_drains", "Reads of the log";
+    LISTENER_DRAIN_SECONDS: Counter "listener_drain_seconds", "Time spent reading the log, waiting for the router included";
     LISTENER_ROWS: Counter "listener_rows", "Rows read from the log";
     LISTENER_RINGS: Counter "listener_rings", "Doorbells heard";
     LISTENER_SAFETY_POLL_FINDS: Counter "listener_safety_poll_finds",
-        "Drains in which only the safety poll found rows: 0 but around the death of a leader";
+        "Rows that only the safety poll found: 0 but around the death of a leader, and with bell => false";
     LISTENER_INCARNATIONS: Counter "listener_incarnations", "Streams begun: each after the first is a reset for everybody";
-    LOG_BYTES: Gauge "log_bytes", "Size of the log in Postgres";
-    LOG_OLDEST_SECONDS: Gauge "log_oldest_seconds", "Age of the oldest row that the log holds";
-    NOTIFICATION_QUEUE_USAGE: Gauge "notification_queue_usage", "Part of Postgres' notification queue that is full, 0 to 1";
-    ROUTER_ROUTES: Gauge "router_routes", "Routes of watched tables";
+    LISTENER_FOREIGN_DROPPED: Counter "listener_foreign_dropped", "Payloads of foreign pg channels dropped for want of room";
+    ROUTER_ROWS: Counter "router_rows", "Rows of the log routed";
     ROUTER_MESSAGES: Counter "router_messages", "Messages made from rows";
-    ROUTER_VIEW_READS: Counter "router_view_reads", "Queries that read dirty keys";
-    ROUTER_VIEW_ERRORS: Counter "router_view_errors", "Queries of views that failed";
+    ROUTER_DIRTY_KEYS: Counter "router_dirty_keys", "Keys of state channels that changed while somebody listened";
+    ROUTER_VIEW_READS: Counter "router_view_reads", "Queries that read keys of state channels";
+    ROUTER_VIEW_ERRORS: Counter "router_view_errors", "Keys whose query failed";
+    ROUTER_WHEN_ERRORS: Counter "router_when_errors", "Rows whose condition could not be evaluated, and counted as held";
+    ROUTER_ROWS_WITHOUT_CHANNEL: Counter "router_rows_without_channel", "Rows with a null, or no valid name, in a route's key";
+    ROUTER_TOO_LARGE: Counter "router_too_large", "Messages over router.message_bytes_max, replaced by an error";
+    ROUTER_RELOADS: Counter "router_reloads", "Times the configuration was read";
+    ROUTER_LOG_SCANS: Counter "router_log_scans", "Reads of the log for clients that resume beyond the memory";
+    DISPATCH_SECONDS: Counter "dispatch_seconds", "From the captured statement to its dispatch, summed over dispatches_timed";
+    DISPATCHES_TIMED: Counter "dispatches_timed", "Batches whose newest message was timed for dispatch_seconds";
     HUB_CONNECTIONS: Gauge "hub_connections", "Connections open";
     HUB_SUBSCRIPTIONS: Gauge "hub_subscriptions", "Subscriptions of all connections";
     HUB_CHANNELS: Gauge "hub_channels", "Channels with a subscriber";
@@ -73,7 +70,12 @@ metrics! {
     HUB_BYTES_SENT: Counter "hub_bytes_sent", "Bytes written to sockets";
     HUB_CONFLATED: Counter "hub_conflated", "Messages replaced by a newer one of the same key before they were sent";
     HUB_SLOW_CLOSED: Counter "hub_slow_closed", "Connections closed because their backlog was full";
+    HUB_IDLE_CLOSED: Counter "hub_idle_closed", "Connections closed because nothing came from them, not even a pong";
+    HUB_BACKLOG_BYTES: Gauge "hub_backlog_bytes", "What waits for clients whose sockets take no more";
+    HUB_QUEUED_ITEMS: Gauge "hub_queued_items", "Items in the queues of the shards";
     HUB_RECENT_BYTES: Gauge "hub_recent_bytes", "Recent events kept in memory";
+    HUB_JOINS_OVERFLOWED: Counter "hub_joins_overflowed", "Subscriptions whose buffer was full before their snapshot was read";
+    HUB_PROTOCOL_ERRORS: Counter "hub_protocol_errors", "Connections closed because they broke RFC 6455";
     WEBSOCKETS: Counter "websockets", "WebSockets opened";
     EVENT_STREAMS: Counter "event_streams", "Event streams (SSE) opened";
     COMMANDS: Counter "commands", "Client frames understood";
@@ -85,21 +87,11 @@ metrics! {
     POOL_CONNECTIONS: Gauge "pool_connections", "Connections of the query pool, by state: idle, busy";
 }
 
-/// From the row's `at` to the hub's dispatch: a writer's open transaction counts as well.
-pub const COMMIT_TO_DISPATCH: Latency =
-    Latency { name: "commit_to_dispatch", help: "From the captured statement to the dispatch of its event" };
-pub const LISTENER_DRAIN: Latency = Latency { name: "listener_drain", help: "One read of the log" };
-const LATENCIES: [&Latency; 2] = [&COMMIT_TO_DISPATCH, &LISTENER_DRAIN];
-
-/// Told by a module that measures; cheap enough for every event.
-pub type Observer = Arc<dyn Fn(Duration) + Send + Sync>;
-
 type Source = Box<dyn Fn(&mut Samples) + Send + Sync>;
 
 /// Gathers and renders. Built by `app` before the stages start, then shared.
 pub struct Metrics {
     registry: Registry,
-    latencies: HashMap<&'static str, Histogram>,
 }
 
 /// What the sources answer at a scrape.
@@ -124,23 +116,12 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        let latencies = LATENCIES.map(|l| {
-            // 0.1 ms to 26 s, doubling.
-            let histogram = Histogram::new(exponential_buckets(0.0001, 2.0, 19));
-            registry.register_with_unit(l.name, l.help, Unit::Seconds, histogram.clone());
-            (l.name, histogram)
-        });
-        Self { registry, latencies: HashMap::from(latencies) }
+        Self { registry }
     }
 
     /// Adds a module that will be asked at each scrape; must not block.
     pub fn source(&mut self, source: impl Fn(&mut Samples) + Send + Sync + 'static) {
         self.registry.register_collector(Box::new(Asked(Box::new(source))));
-    }
-
-    pub fn observer(&self, latency: &Latency) -> Observer {
-        let histogram = self.latencies.get(latency.name).expect("every Latency constant is in LATENCIES").clone();
-        Arc::new(move |d| histogram.observe(d.as_secs_f64()))
     }
 
     /// The body of `/metrics`.
@@ -246,6 +227,7 @@ impl Number for bool {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
@@ -253,7 +235,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_plain() {
         let mut seen = HashSet::new();
-        for name in ALL.iter().map(|m| m.name).chain(LATENCIES.map(|l| l.name)) {
+        for name in ALL.iter().map(|m| m.name) {
             assert!(seen.insert(name), "{name} twice");
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
             assert!(!name.starts_with(PREFIX) && !name.ends_with("_total"), "{name} gets that on the way out");
@@ -274,7 +256,6 @@ mod tests {
             out.add_labelled(&JOINS, &[("how", "resumed")], 6u64);
             out.add(&LISTENER_ASLEEP, true);
         });
-        metrics.observer(&COMMIT_TO_DISPATCH)(Duration::from_millis(3));
         let body = metrics.render();
         let version = env!("CARGO_PKG_VERSION");
         for line in [
@@ -286,10 +267,6 @@ mod tests {
             "rowcast_joins_total{how=\"fresh\"} 5.0",
             "rowcast_joins_total{how=\"resumed\"} 6.0",
             "rowcast_listener_asleep 1.0",
-            "# TYPE rowcast_commit_to_dispatch_seconds histogram",
-            "rowcast_commit_to_dispatch_seconds_bucket{le=\"0.0032\"} 1",
-            "rowcast_commit_to_dispatch_seconds_bucket{le=\"0.0016\"} 0",
-            "rowcast_commit_to_dispatch_seconds_count 1",
             &format!("rowcast_build_info{{version=\"{version}\"}} 1"),
             "# EOF",
         ] {

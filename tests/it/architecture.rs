@@ -161,7 +161,7 @@ fn tests_wait_for_signals() {
         let text = std::fs::read_to_string(&path).expect("a source of ours");
         for (n, line) in text.lines().enumerate() {
             // pg_sleep is Postgres' own, and what some tests are about.
-            if line.match_indices("sleep(").any(|(at, _)| !line[..at].ends_with('_')) {
+            if line.match_indices("sleep(").any(|(at, _)| !line[..at].ends_with(word)) {
                 wrong.push(format!("{}:{}", path.display(), n + 1));
             }
         }

@@ -112,6 +112,26 @@ async fn data_outlives_every_way_to_end() {
     assert_eq!(ask(&url, "select count(*)::text from n").await, "4");
 }
 
+/// A checkout in root's home: 0700, so the user that Postgres runs as cannot walk there.
+#[tokio::test]
+async fn a_closed_parent_moves_the_cluster_and_says_so() {
+    let dir = Dir::new("closed");
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("our directory");
+    let root = dir.path().join("home/pg");
+    let pg = Embedded::start(options(root.clone())).expect("a directory is found");
+    assert_eq!(ask(&pg.url("postgres"), "select 'here'").await, "here");
+    // SAFETY: geteuid has no preconditions.
+    let moved = unsafe { libc::geteuid() } == 0;
+    assert_eq!(pg.relocated_from(), moved.then_some(&*root.canonicalize().expect("it was made")));
+    assert_eq!(pg.root().starts_with(dir.path()), !moved);
+    let (place, url) = (pg.root().to_owned(), pg.url("postgres"));
+    drop(pg);
+    let again = Embedded::start(options(root)).expect("the same one again");
+    assert_eq!((again.root(), again.url("postgres")), (&*place, url));
+    again.remove().expect("our own cluster");
+    assert!(!place.exists());
+}
+
 #[tokio::test]
 async fn a_bad_setting_is_reported_in_the_words_of_postgres() {
     let dir = Dir::new("bad");

@@ -4,8 +4,11 @@
 mod kit;
 
 mod architecture;
+mod browser;
+mod cli;
 mod embedded;
 mod http;
 mod kit_itself;
 mod native;
 mod shutdown;
+mod spine;

@@ -256,7 +256,12 @@ impl Source for World {
     fn family(&self, channel: &ChannelName) -> FamilyInfo {
         let views = &self.state().views;
         let view = views.get(channel.as_str());
-        FamilyInfo { pattern: channel.as_str().into(), state: view.is_some_and(|v| v.0), has_view: view.is_some() }
+        FamilyInfo {
+            pattern: channel.as_str().into(),
+            state: view.is_some_and(|v| v.0),
+            has_view: view.is_some(),
+            from_log: !view.is_some_and(|v| v.0),
+        }
     }
 
     fn families(&self) -> Vec<FamilyInfo> {
