@@ -44,6 +44,7 @@ create unique index route_identity on rowcast.route (source, template, coalesce(
 
 comment on table rowcast.route is
   'From a table''s changes to channels. A row is never changed but ended: old events are routed as they were captured.';
+comment on column rowcast.route.id is 'Stands in event.matched and in answers of watch(); never used again.';
 comment on column rowcast.route.source is 'rowcast.source.id; the source may be gone when the route has ended.';
 comment on column rowcast.route.template is 'Channel template, such as orders:{id}.';
 comment on column rowcast.route.event is 'Name of its events; null: the operation''s name.';

@@ -112,7 +112,7 @@ comment on function rowcast.tree is 'A table with its partitions or inheritance 
 
 create function rowcast.shape(rel regclass) returns text
   language sql stable set search_path = pg_catalog, pg_temp as $$
-  select md5(string_agg(attname || ' ' || atttypid || ' ' || attnum, ',' order by attnum))
+  select coalesce(md5(string_agg(attname || ' ' || atttypid || ' ' || attnum, ',' order by attnum)), '')
     from pg_attribute where attrelid = rel and attnum > 0 and not attisdropped
 $$;
 
@@ -196,12 +196,14 @@ comment on function rowcast.capture_branch is
 create function rowcast.capture_set_branch(src rowcast.source, op text) returns text
   language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-  plain   bool;
+  plain   bool;   -- some route takes every such change
   conds   text;
-  pairs   text;
+  targets text;   -- columns of the log that are filled
+  shown   text;   -- their values
+  columns text;
+  rows    text;   -- transition table, or old and new paired by position: needs no key, and lets the key change
+  named   text;   -- the same with new and old as what conditions and column lists speak of
   images  constant text[] := case op when 'insert' then '{new}' when 'delete' then '{old}' else '{new,old}' end;
-  json_of text;
-  code    text;
 begin
   select coalesce(bool_or(when_sql is null), false),
          string_agg(format('case when (%s) then %s end', when_sql, id), ', ' order by id) filter (where when_sql is not null)
@@ -210,51 +212,61 @@ begin
   if not plain and conds is null then
     return E'    return null;\n';
   end if;
-  -- Old and new are paired by position, which needs no key and lets the key change.
-  pairs := case op
-    when 'insert' then 'from rowcast_new as new left join rowcast_new as old on false'
-    when 'delete' then 'from rowcast_old as old left join rowcast_old as new on false'
-    else E'from (select rowcast_x as r, row_number() over () as i from rowcast_new rowcast_x) rowcast_n\n'
-      '      join (select rowcast_x as r, row_number() over () as i from rowcast_old rowcast_x) rowcast_o on rowcast_o.i = rowcast_n.i\n'
-      '      cross join lateral (select (rowcast_n.r).*) as new cross join lateral (select (rowcast_o.r).*) as old\n'
-      '      where rowcast_n.r operator(pg_catalog.*<>) rowcast_o.r order by rowcast_n.i' end;
-  if src.columns is null and conds is null then
-    return format(E'    insert into rowcast.event (slot, source, op%s)\n      select rowcast_fn.slot_now, %s, %L%s\n      ',
-        (select string_agg(', ' || x, '' order by x) from unnest(images) x), src.id, left(op, 1),
-        case op when 'update' then ', row_to_json(rowcast_n.r), row_to_json(rowcast_o.r)' else ', row_to_json(rowcast_x.*)' end)
-      || case op
-        when 'insert' then 'from rowcast_new rowcast_x'
-        when 'delete' then 'from rowcast_old rowcast_x'
-        else replace(pairs, E'      cross join lateral (select (rowcast_n.r).*) as new cross join lateral (select (rowcast_o.r).*) as old\n', '') end
-      || E';\n    get diagnostics c = row_count;\n';
+  select string_agg(x, ', ' order by x) into targets from unnest(images) x;
+  if op = 'update' then
+    rows := E'from (select row_number() over () as rowcast_i, rowcast_x as rowcast_r, rowcast_x.* from rowcast_new rowcast_x) rowcast_n\n'
+      '      join (select row_number() over () as rowcast_i, rowcast_x as rowcast_r, rowcast_x.* from rowcast_old rowcast_x) rowcast_o\n'
+      '        on rowcast_o.rowcast_i = rowcast_n.rowcast_i\n';
+    -- Not (rowcast_r).*, which takes a neighbour's value where a column before it was dropped.
+    select string_agg('@.' || quote_ident(attname), ', ' order by attnum) into columns
+      from pg_attribute where attrelid = src.rel and attnum > 0 and not attisdropped;
+    named := rows || format(E'      cross join lateral (select %s) as new\n      cross join lateral (select %s) as old\n',
+      replace(columns, '@', 'rowcast_n'), replace(columns, '@', 'rowcast_o'));
+    rows := rows || '      where rowcast_n.rowcast_r operator(pg_catalog.*<>) rowcast_o.rowcast_r order by rowcast_n.rowcast_i';
+    named := named || '      where rowcast_n.rowcast_r operator(pg_catalog.*<>) rowcast_o.rowcast_r order by rowcast_n.rowcast_i';
+    shown := 'row_to_json(rowcast_n.rowcast_r), row_to_json(rowcast_o.rowcast_r)';
+  else
+    rows := format('from rowcast_%s rowcast_x', images[1]);
+    named := case op when 'insert' then 'from rowcast_new as new left join rowcast_new as old on false'
+                     else 'from rowcast_old as old left join rowcast_old as new on false' end;
+    shown := 'row_to_json(rowcast_x.*)';
   end if;
+  if src.columns is null and conds is null then
+    return format(E'    insert into rowcast.event (slot, source, op, %s)\n      select rowcast_fn.slot_now, %s, %L, %s\n      %s;\n'
+      '    get diagnostics c = row_count;\n', targets, src.id, left(op, 1), shown, rows);
+  end if;
+
   select string_agg(case
-      when src.columns is null and op = 'update' then format('row_to_json(rowcast_%s.r)', left(x, 1))
-      when src.columns is null then format('row_to_json(%s.*)', x)
-      else format('(select row_to_json(p.*) from (select %s) p)',
+      when src.columns is not null then format('(select row_to_json(p.*) from (select %s) p)',
         (select string_agg(x || '.' || quote_ident(col) || ' as ' || quote_ident(col), ', ' order by k)
-           from unnest(src.columns) with ordinality as u (col, k))) end || ' as ' || left(x, 1), ', ' order by x)
-    into json_of from unnest(images) x;
-  code := format(E'    begin\n      insert into rowcast.event (slot, source, op%s%s)\n      select rowcast_fn.slot_now, %s, %L%s%s from (\n'
-      '      select %s%s\n      %s offset 0) q%s;\n      get diagnostics c = row_count;\n',
-    (select string_agg(', ' || x, '' order by x) from unnest(images) x), case when conds is null then '' else ', matched' end,
-    src.id, left(op, 1), (select string_agg(', q.' || left(x, 1), '' order by x) from unnest(images) x),
-    case when conds is null then '' else ', q.m' end,
-    json_of, ', array_remove(array[' || conds || ']::int[], null) as m', pairs,
-    case when plain then '' else E' where q.m <> ''{}''' end);
-  -- Somebody changed the table, or a condition raised: row by row, where each failure is one row's and one route's.
-  return code || E'    exception when others then\n      c := 0;\n      for pair in\n        select '
-    || case op when 'insert' then E'rowcast_x as new, null::record as old from rowcast_new rowcast_x\n'
-               when 'delete' then E'null::record as new, rowcast_x as old from rowcast_old rowcast_x\n'
-               else E'rowcast_n.r as new, rowcast_o.r as old '
-                 || replace(pairs, E'      cross join lateral (select (rowcast_n.r).*) as new cross join lateral (select (rowcast_o.r).*) as old\n', '')
-                 || E'\n' end
-    || E'      loop\n'
-    || case when op <> 'delete' then E'    new := pair.new;\n' else '' end
-    || case when op <> 'insert' then E'    old := pair.old;\n' else '' end
-    || case when conds is null then '' else E'    m := ''{}'';\n' end
-    || regexp_replace(rowcast.capture_branch(src, op, 'continue;'), '^', '    ', 'gn')
-    || E'    c := c + 1;\n      end loop;\n    end;\n';
+           from unnest(src.columns) with ordinality as u (col, k)))
+      when op = 'update' then format('row_to_json(rowcast_%s.rowcast_r)', left(x, 1))
+      else format('row_to_json(%s.*)', x) end || ' as ' || left(x, 1), ', ' order by x)
+    into shown from unnest(images) x;
+  return E'    begin\n'
+    -- A condition may speak of the whole row: then the columns listed below must be all.
+    || case when conds is not null and op = 'update' then
+         format(E'      if (select k.relnatts from pg_class k where k.oid = tg_relid) <> %s then raise exception ''columns were added''; end if;\n',
+           (select relnatts from pg_class where oid = src.rel))
+       else '' end
+    || format(E'      insert into rowcast.event (slot, source, op, %s%s)\n      select rowcast_fn.slot_now, %s, %L%s%s from (\n'
+         '      select %s%s\n      %s offset 0) q%s;\n      get diagnostics c = row_count;\n',
+         targets, case when conds is null then '' else ', matched' end,
+         src.id, left(op, 1), (select string_agg(', q.' || left(x, 1), '' order by x) from unnest(images) x),
+         case when conds is null then '' else ', q.m' end,
+         shown, ', array_remove(array[' || conds || ']::int[], null) as m', named,
+         case when plain then '' else E' where q.m <> ''{}''' end)
+    -- Somebody changed the table, or a condition raised: row by row, where each failure is one row's and one route's.
+    || E'    exception when others then\n      c := 0;\n      for pair in\n        select '
+    || case op when 'insert' then 'rowcast_x as new, null::record as old '
+               when 'delete' then 'null::record as new, rowcast_x as old '
+               else 'rowcast_n.rowcast_r as new, rowcast_o.rowcast_r as old ' end
+    || rows || E'\n      loop\n'
+    || case when op <> 'delete' then E'        new := pair.new;\n' else '' end
+    || case when op <> 'insert' then E'        old := pair.old;\n' else '' end
+    || case when conds is null then '' else E'        m := ''{}'';\n' end
+    || regexp_replace(rowcast.capture_branch(src, op, 'continue;'), '^(?=.)', '    ', 'gn')
+    || E'        c := c + 1;\n      end loop;\n    end;\n';
 end $$;
 
 comment on function rowcast.capture_set_branch is
@@ -312,11 +324,14 @@ begin
   update rowcast.source s
      set columns = wanted.columns, shape = rowcast.shape(s.rel)
     from (select case when bool_and(r.columns is not null) then
-                   (select array_agg(distinct c order by c) from (
+                   array(select c from (
                       select unnest(x.columns) from rowcast.route x where x.source = source_id and x.until is null
-                      union all
+                      union
                       select unnest(case when x.keys is null then rowcast.parse_template(x.template) else rowcast.placeholders(x.keys) end)
-                        from rowcast.route x where x.source = source_id and x.until is null) u (c))
+                        from rowcast.route x where x.source = source_id and x.until is null) u (c)
+                      left join rowcast.source y on y.id = source_id
+                      left join pg_attribute a on a.attrelid = y.rel and a.attname = u.c
+                      order by a.attnum, c)
                  end as columns
             from rowcast.route r where r.source = source_id and r.until is null) wanted
    where s.id = source_id;
@@ -396,13 +411,16 @@ begin
   loop
     begin
       execute format('create trigger %I ' || w.ddl || ' execute function %s', w.name, w.member, fn);
-      execute format('comment on trigger %I on %s is %L', w.name, w.member,
-        'rowcast captures changes here. The name sorts first: it must see a change before another trigger changes the row again.');
       done := done + 1;
     exception when insufficient_privilege then
       if w.member = root then
         raise;
       end if;
+    end;
+    begin
+      execute format('comment on trigger %I on %s is %L', w.name, w.member,
+        'rowcast captures changes here. The name sorts first: it must see a change before another trigger changes the row again.');
+    exception when insufficient_privilege or undefined_object then null; -- only the table's owner may comment
     end;
   end loop;
   -- ALWAYS: also what logical replication applies. Only owners may say so; for others the triggers stay ordinary.

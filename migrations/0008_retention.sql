@@ -85,22 +85,14 @@ end $$;
 
 comment on function rowcast.check_isolation is 'Refuses snapshots that are older than the statement.';
 
-create function rowcast.rotate() returns text
-  language plpgsql
-  security definer
-  set search_path = pg_catalog, pg_temp
-  as $$
+create function rowcast.rotate_at(now_s bigint) returns text
+  language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  -- Rounded as capture rounds it.
-  now_s   bigint := date_part('epoch', clock_timestamp());
   slot    constant int := (now_s / 900 + 1) % 4;
   outcome text;
 begin
-  perform rowcast.check_isolation();
-  perform from rowcast.state for update;
-  now_s := date_part('epoch', clock_timestamp());
-  if (now_s / 900 + 1) % 4 <> slot or (now_s + 10) / 900 % 4 = slot then
-    -- Its time begins: somebody may be writing there. The next call sees to the one after it.
+  if (now_s + 10) / 900 % 4 = slot then
+    -- Its time is about to begin, and somebody's clock may be ahead. The next call sees to the slot after it.
     return 'late';
   end if;
   outcome := rowcast.empty_slot(slot);
@@ -110,8 +102,22 @@ begin
   return case outcome when 'truncated' then 'truncated event_' || slot else outcome end;
 end $$;
 
+comment on function rowcast.rotate_at is 'rotate() with its clock as an argument: seconds since 1970.';
+
+create function rowcast.rotate() returns text
+  language plpgsql
+  security definer
+  set search_path = pg_catalog, pg_temp
+  as $$
+begin
+  perform rowcast.check_isolation();
+  perform from rowcast.state for update;
+  -- Read after the wait, and rounded as capture rounds it.
+  return rowcast.rotate_at(date_part('epoch', clock_timestamp())::bigint);
+end $$;
+
 comment on function rowcast.rotate is
-  'Empties the slot of the log that comes next, unless somebody uses it. Called every minute by tend().';
+  'Empties the slot of the log that comes next, unless somebody uses it. tend() does it: nobody else has to.';
 
 create function rowcast.forget_dropped() returns int
   language plpgsql

@@ -12,6 +12,7 @@ with schema as (select oid from pg_namespace where nspname = 'rowcast'),
 select pg_backend_pid() as pid,
        current_user::text as role,
        current_database()::text as database,
+       coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as encrypted,
        array(select 'rowcast.' || name from found where oid is null
              union select 'rowcast.incarnation()' where not exists (select from incarnation)
              order by 1)::text[] as missing,

@@ -9,7 +9,6 @@ mod log;
 mod message;
 mod pattern;
 mod port;
-mod resume;
 mod snapshot;
 
 pub use channel::{CHANNEL_BYTES_MAX, ChannelError, ChannelName};
@@ -19,5 +18,4 @@ pub use log::{Feed, LogRow, Op, SOURCE_CONFIG, SOURCE_SEND};
 pub use message::{Batch, Message, Stamp, Target};
 pub use pattern::{Pattern, PatternError};
 pub use port::{Boxed, Dialect, Drains, FamilyInfo, Outlet, ReadError, Reading, ReplayError, Replayed, Source};
-pub use resume::arrange;
 pub use snapshot::{Snapshot, SnapshotError, Xid};

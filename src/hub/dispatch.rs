@@ -70,6 +70,19 @@ impl Core {
         frame
     }
 
+    /// The frame with a cursor that only this reader gets.
+    pub fn encode_for_one(
+        &self,
+        held: &Held,
+        form: Form,
+        name: &ChannelName,
+        cursor: &Cursor,
+        scratch: &mut Vec<u8>,
+    ) -> Option<Bytes> {
+        let cursor = cursor.to_string();
+        self.encode(form, scratch, |dialect, out| dialect.event(name.as_str(), &held.message, Some(&cursor), out))
+    }
+
     /// Gives one message its number, and to everybody whom it is for. `place`: where the stream is with it.
     fn deliver(&self, state: &mut State, incarnation: Incarnation, message: Message, place: &Position) {
         let number = state.number;

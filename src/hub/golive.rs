@@ -5,9 +5,9 @@ use bytes::Bytes;
 use super::backlog::Frame;
 use super::config::add;
 use super::core::{Core, State, SubState, Topic};
-use super::joins::{included, is_remembered};
+use super::joins::included;
 use super::lane::{ConnId, Form, GoingLive, Item, Lane, lock};
-use super::{JoinError, Part, Resumed};
+use super::{JoinError, Part};
 use crate::domain::{ChannelName, Cursor, Position};
 
 impl Core {
@@ -28,9 +28,12 @@ impl Core {
                     continue;
                 }
                 let bytes = held.bytes();
-                if let Some(frame) = self.encode_held(held, form, &channel.name, &mut state.scratch) {
-                    missed.push((held.number, frame));
-                }
+                let scratch = &mut state.scratch;
+                let frame = match rebased(part.since, held.cursor.as_ref()) {
+                    Some(cursor) => self.encode_for_one(held, form, &channel.name, &cursor, scratch),
+                    None => self.encode_held(held, form, &channel.name, scratch),
+                };
+                missed.extend(frame.map(|frame| (held.number, frame)));
                 buffer.bytes += held.bytes() - bytes;
             }
             state.join_bytes += buffer.bytes - before;
@@ -38,55 +41,6 @@ impl Core {
         let sinces = starts.iter().zip(parts).map(|(&(n, _), p)| (n, p.since.clone())).collect();
         self.attach(state, id, form, sinces, frames, missed);
         Ok(())
-    }
-
-    /// See `Hub::resume`.
-    pub fn resume(
-        &self,
-        id: ConnId,
-        name: &ChannelName,
-        from: &Cursor,
-        limit: usize,
-        frames: Vec<Frame>,
-    ) -> Result<Resumed, JoinError> {
-        let mut guard = lock(&self.state);
-        let state = &mut *guard;
-        let (incarnation, position) = state.stream.as_ref().ok_or(JoinError::NotReady)?;
-        if *incarnation != from.incarnation {
-            return Ok(Resumed::Forgotten);
-        }
-        if !position.cur.covers(&from.position.cur) {
-            return Ok(Resumed::Behind);
-        }
-        let (n, start) = self.joining(state, id, std::iter::once(name))?[0];
-        let form = state.slots[id.lane()].get(id).ok_or(JoinError::Gone)?.form;
-        let Some(numbers) = state.recent.after(name, &from.position) else { return Ok(Resumed::Forgotten) };
-        if numbers.len() > limit {
-            return Ok(Resumed::TooMany);
-        }
-        let State { recent, scratch, channels, .. } = state;
-        let mut missed = Vec::with_capacity(numbers.len());
-        for event in numbers {
-            let frame = recent.with_held(event, |held| (held.number, self.encode_held(held, form, name, scratch)));
-            if let Some((number, Some(frame))) = frame {
-                missed.push((number, frame));
-            }
-        }
-        // What came since the join and is never remembered.
-        if let Some(buffer) = &mut channels[n].buffer {
-            for held in buffer.items.iter_mut().filter(|h| h.number >= start && !is_remembered(&h.message)) {
-                if included(&from.position, &held.message.stamp) {
-                    continue;
-                }
-                let before = held.bytes();
-                missed.extend(self.encode_held(held, form, name, scratch).map(|frame| (held.number, frame)));
-                buffer.bytes += held.bytes() - before;
-                state.join_bytes += held.bytes() - before;
-            }
-        }
-        let count = missed.len();
-        self.attach(state, id, form, vec![(n, from.position.clone())], frames, missed);
-        Ok(Resumed::Live(count))
     }
 
     /// The channels and where their buffers must begin, if all of them are `Joining` and none has overflowed.
@@ -160,5 +114,56 @@ impl Core {
             channel.settling.push((id, since));
         }
         self.fifos[id.lane()].push(Item::Live(Box::new(GoingLive { conn: id, topics, frames })));
+    }
+}
+
+/// The cursor of an event for somebody whose snapshot was taken in the middle of the event's drain. (P, C, id) would
+/// not include what the snapshot S showed of C beyond id, and resuming would bring it again; (S, C, id) does.
+/// `None`: the event's own cursor is right.
+fn rebased(since: &Position, cursor: Option<&Cursor>) -> Option<Cursor> {
+    let cursor = cursor?;
+    let within =
+        since.prev == since.cur && since.cur != cursor.position.prev && since.cur.covers(&cursor.position.prev);
+    within.then(|| Cursor {
+        incarnation: cursor.incarnation,
+        position: Position { prev: since.cur.clone(), ..cursor.position.clone() },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::{Incarnation, Snapshot};
+
+    fn place(prev: &str, cur: &str, id: i64) -> Position {
+        let snapshot = |text: &str| Arc::new(text.parse::<Snapshot>().expect(text));
+        Position { prev: snapshot(prev), cur: snapshot(cur), id }
+    }
+
+    /// The drain brings 504 (of transaction 14) and 536 (of 12). The snapshot showed 536 already, and 504 comes as an
+    /// event: whoever resumes from its cursor must not get 536 again, and nothing else may be lost.
+    #[test]
+    fn a_cursor_within_a_drain_includes_what_the_snapshot_showed() {
+        let event = Cursor { incarnation: Incarnation(1), position: place("11:13:11,12", "16:16:", 504) };
+        let snapshot = place("14:15:14", "14:15:14", 0);
+        let rebased = rebased(&snapshot, Some(&event)).expect("the snapshot is within the drain").position;
+        for (xid, id, included) in
+            [(12, 536, true), (14, 504, true), (14, 505, false), (15, 503, true), (15, 600, false)]
+        {
+            assert_eq!(rebased.includes(xid, id), included, "{xid} {id}");
+        }
+        assert!(!event.position.includes(12, 536), "what would have come twice");
+    }
+
+    #[test]
+    fn other_cursors_stay_as_they_are() {
+        let cursor = |position| Cursor { incarnation: Incarnation(1), position };
+        let event = cursor(place("20:20:", "25:25:", 7));
+        for since in [place("15:15:", "15:15:", 0), place("20:20:", "20:20:", 0), place("20:20:", "25:25:", 3)] {
+            assert_eq!(rebased(&since, Some(&event)), None, "{since:?}");
+        }
+        assert_eq!(rebased(&place("30:30:", "30:30:", 0), None), None);
     }
 }

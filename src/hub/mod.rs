@@ -118,19 +118,6 @@ pub struct Part<'a> {
     pub lead: &'a [Bytes],
 }
 
-/// What became of `Hub::resume`. But for `Live`, the subscription is still joining.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resumed {
-    /// This many missed messages have been sent; it is live.
-    Live(usize),
-    /// The cursor is ahead of this stream (another instance gave it): await `Drains::barrier` and try again.
-    Behind,
-    /// Memory does not reach back to the cursor, or it is of another incarnation.
-    Forgotten,
-    /// More than the limit have been missed.
-    TooMany,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     #[error("cannot start a shard: {0}")]
@@ -292,21 +279,6 @@ impl Hub {
         self.core().go_live(conn, parts, lead)
     }
 
-    /// After `join`: sends the `lead` payloads, then the channel's events after `from` out of memory (`limit` at most),
-    /// then whatever comes; atomic with dispatch. The same as `recent` and `go_live`, with frames that are made once
-    /// for all who resume.
-    pub fn resume(
-        &self,
-        conn: ConnId,
-        channel: &ChannelName,
-        from: &Cursor,
-        limit: usize,
-        lead: &[Bytes],
-    ) -> Result<Resumed, JoinError> {
-        let lead = lead_frames(conn.framing(), lead.iter());
-        self.core().resume(conn, channel, from, limit, lead)
-    }
-
     /// Ends a subscription, joining or live; false: there is none. What was dispatched before still arrives.
     pub fn leave(&self, conn: ConnId, channel: &ChannelName) -> bool {
         self.core().leave(conn, channel)
@@ -319,7 +291,7 @@ impl Hub {
 
     /// The events of `channel` after `from`, up to now, each with the position that its cursor shows; `None`: memory
     /// does not reach back. To go live with them as the lead after a `join` that returned J, leave out what J does not
-    /// include: it has been kept for the subscription and would come twice. (`resume` does all that.)
+    /// include: it has been kept for the subscription and would come twice.
     pub fn recent(&self, channel: &ChannelName, from: &Cursor) -> Option<Vec<(Arc<Message>, Position)>> {
         let state = lock(&self.core().state);
         state.stream.as_ref().filter(|(incarnation, _)| *incarnation == from.incarnation)?;

@@ -98,16 +98,6 @@ impl Recent {
         self.get(number).map(|e| (&e.held, &e.position))
     }
 
-    /// Lets `change` alter an event (its encoded forms), and counts what that costs. Drops nothing.
-    pub fn with_held<T>(&mut self, number: u64, change: impl FnOnce(&mut Held) -> T) -> Option<T> {
-        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let held = &mut self.events.get_mut(at)?.held;
-        let before = held.bytes();
-        let result = change(held);
-        self.bytes += held.bytes() - before;
-        Some(result)
-    }
-
     fn get(&self, number: u64) -> Option<&Remembered> {
         self.events.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }

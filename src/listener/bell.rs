@@ -108,8 +108,8 @@ impl Bell {
 
     /// K was released because of the rate: asleep again only when that has clearly fallen.
     pub fn released(&mut self) {
-        let calm = Duration::from_secs(2) / self.rings_per_s.max(1);
-        let empty = calm.as_micros().div_ceil(self.interval.as_micros().max(1)).min(1_000) as u32;
+        let calm_us = 2_000_000u64.checked_div(u64::from(self.rings_per_s)).unwrap_or(0);
+        let empty = calm_us.div_ceil(self.interval.as_micros().max(1) as u64).min(1_000) as u32;
         self.state = State::Polling { empty: 0, enough: self.empty_enough.max(empty), pause: self.interval };
     }
 }

@@ -27,6 +27,7 @@ pub struct Checked {
     pub server_version: i32,
     pub role: String,
     pub database: String,
+    pub encrypted: bool,
     /// From the call of `pg_notify` until the ring was here.
     pub ring: Duration,
 }
@@ -50,8 +51,8 @@ pub async fn check(config: &Config, url: &DatabaseUrl) -> Result<Checked, Listen
         return Err(ListenerError::Ended(end));
     }
     let ring = start.elapsed();
-    let Hello { version, role, database, .. } = &session.hello;
-    let checked = Checked { server_version: *version, role: role.clone(), database: database.clone(), ring };
+    let Hello { version, ref role, ref database, encrypted, .. } = session.hello;
+    let checked = Checked { server_version: version, role: role.clone(), database: database.clone(), encrypted, ring };
     session.close().await;
     Ok(checked)
 }
@@ -71,6 +72,7 @@ pub(super) struct Hello {
     pub pid: i32,
     pub role: String,
     pub database: String,
+    pub encrypted: bool,
 }
 
 pub(super) struct Statements {
@@ -233,15 +235,15 @@ impl Asked<'_> {
             return Err(ListenerError::Standby);
         }
         let row = self.wait(self.client.query_one(include_str!("../../sql/listener/hello.sql"), &[])).await?;
-        let (pid, role, database) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let (missing, forbidden): (Vec<String>, Vec<String>) = (row.try_get(3)?, row.try_get(4)?);
+        let (pid, role, database, encrypted) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        let (missing, forbidden): (Vec<String>, Vec<String>) = (row.try_get(4)?, row.try_get(5)?);
         if !missing.is_empty() {
             return Err(ListenerError::NotInstalled { database, missing });
         }
         if !forbidden.is_empty() {
             return Err(ListenerError::Rights { role, missing: forbidden });
         }
-        Ok(Hello { version, pid, role, database })
+        Ok(Hello { version, pid, role, database, encrypted })
     }
 
     async fn settings(&self, config: &Config, version: i32) -> Result<(), ListenerError> {

@@ -31,7 +31,7 @@ struct Request {
     from: Cursor,
     upto: Position,
     limit: usize,
-    /// What was found, by the drain it is sent with (`domain::arrange`): the client's own unfinished one, those up to
+    /// What was found, by the drain that it came in: the client's own unfinished one, those up to
     /// our `upto.prev`, and our unfinished one. Each is cut at `limit` by itself, for none may be sent before
     /// the one ahead of it is complete.
     drains: [Vec<(Message, Position)>; 3],

@@ -1,5 +1,6 @@
 //! One binary for all tests that need a database, a socket or the whole program; a module per behaviour.
 #![allow(clippy::disallowed_methods, reason = "tests are the surroundings")]
+#![allow(clippy::type_complexity, reason = "tables of cases")]
 
 mod kit;
 
@@ -9,6 +10,8 @@ mod cli;
 mod embedded;
 mod http;
 mod kit_itself;
+mod listener;
 mod native;
 mod shutdown;
 mod spine;
+mod sql;

@@ -112,7 +112,7 @@ impl<'c> TestDb<'c> {
         rows.remove(0).unwrap_or_else(|| panic!("null from: {sql}"))
     }
 
-    async fn migrate(&self) {
+    pub async fn migrate(&self) {
         let url = DatabaseUrl::parse(&self.url(), APP_ROLE).expect("our own URL");
         let store = Store::new(&url, Default::default());
         store.migrate(MigrationSet::Core).await.unwrap_or_else(|e| panic!("migrations: {e}"));

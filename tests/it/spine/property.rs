@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::*;
+use crate::kit::wait_until;
 
 const ROWS: usize = 12;
 
@@ -135,7 +136,12 @@ async fn followers_miss_nothing_and_get_nothing_twice() {
         writer.await.expect("a writer");
     }
     done.store(true, Ordering::Release);
-    mark(&db, "counters", "end").await;
+    // More than one: who begins afresh after a mark has missed it.
+    wait_until("the followers to reach the end", async || {
+        mark(&db, "counters", "end").await;
+        followers.iter().all(|f| f.is_finished())
+    })
+    .await;
     let truth = db.texts("select id || '=' || v from counter order by id").await;
     let (mut resumed, mut fresh) = (0, 0);
     for follower in followers {
