@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::AbortHandle;
 
-use crate::hub::{ConnId, Intake};
+use crate::hub::{ConnId, Intake, close};
 
 use super::Shared;
 use super::stats::count;
@@ -119,7 +119,19 @@ fn start<T: Worker>(worker: &Arc<T>, state: &mut State<T::Work>) {
     state.running = Some(worker.shared().runtime.spawn(run(worker.clone(), conn)).abort_handle());
 }
 
+/// A bug in the work of one connection must not leave it open and deaf.
+struct Panicked<'a>(&'a Shared, ConnId);
+
+impl Drop for Panicked<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.hub.close(self.1, close::INTERNAL, "internal error: reconnect and resume");
+        }
+    }
+}
+
 async fn run<T: Worker>(worker: Arc<T>, conn: ConnId) {
+    let _guard = Panicked(worker.shared(), conn);
     loop {
         enum Next<W> {
             StartOver,

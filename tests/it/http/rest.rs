@@ -31,7 +31,9 @@ async fn every_error_is_a_problem_with_its_code() {
     let expired = format!("/api/channels/a/events?cursor={other}");
     let body = |text: &'static str| Some(("application/json", text));
     let big: &'static str = Box::leak(format!(r#"{{"event":"e","data":"{}"}}"#, "x".repeat(100)).into_boxed_str());
-    let cases: Vec<(Method, &str, Option<(&str, &str)>, u16, &str)> = vec![
+    /// Method, path, content type and body, status, code.
+    type Case<'a> = (Method, &'a str, Option<(&'a str, &'a str)>, u16, &'a str);
+    let cases: Vec<Case<'_>> = vec![
         (Method::GET, "/nowhere", None, 404, "not_found"),
         (Method::GET, "/api/nowhere", None, 404, "not_found"),
         (Method::GET, "/api", None, 404, "not_found"),

@@ -1,7 +1,7 @@
 //! A world small enough to be right by looking at it: a log in memory that plays Postgres, the listener and the router
 //! against the real hub, connections and HTTP server.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -41,6 +41,8 @@ struct State {
     log: Vec<Row>,
     /// The last drain's.
     drained: Arc<Snapshot>,
+    /// What is left of it.
+    undispatched: VecDeque<Batch>,
     /// Barriers drain by themselves unless a test wants to do it.
     listening: bool,
     /// Everything below it is gone.
@@ -70,6 +72,7 @@ impl World {
                 open: HashMap::new(),
                 log: Vec::new(),
                 drained: start,
+                undispatched: VecDeque::new(),
                 listening: true,
                 horizon: 0,
                 views: HashMap::new(),
@@ -93,6 +96,7 @@ impl World {
     pub fn begin(&self, incarnation: u64) {
         let mut state = self.state();
         state.incarnation = incarnation;
+        state.undispatched.clear();
         state.drained = state.snapshot();
         self.hub.begin(Incarnation(incarnation), state.drained.clone());
     }
@@ -144,9 +148,11 @@ impl World {
         state.log.extend(rows);
     }
 
-    /// What the listener and the router do: everything new, in the order of ids, in one drain. `batches` pieces.
-    pub fn drain_in(&self, batches: usize) {
+    /// What the listener and the router do: everything new, in the order of ids, in one drain of `batches` pieces. Only
+    /// the first is dispatched; the next drain begins with the others.
+    pub fn begin_drain(&self, batches: usize) {
         let mut state = self.state();
+        self.go_on(&mut state, usize::MAX);
         let (prev, cur) = (state.drained.clone(), state.snapshot());
         let mut rows: Vec<Row> = state.log.iter().filter(|r| cur.sees(r.xid) && !prev.sees(r.xid)).cloned().collect();
         rows.sort_by_key(|r| r.id);
@@ -162,9 +168,22 @@ impl World {
                 _ => Position::at(cur.clone()),
             };
             let messages = piece.iter().map(message).collect();
-            self.hub.dispatch(Batch { prev: prev.clone(), cur: cur.clone(), messages, after });
+            state.undispatched.push_back(Batch { prev: prev.clone(), cur: cur.clone(), messages, after });
         }
         state.drained = cur;
+        self.go_on(&mut state, 1);
+    }
+
+    pub fn drain_in(&self, batches: usize) {
+        self.begin_drain(batches);
+        self.go_on(&mut self.state(), usize::MAX);
+    }
+
+    fn go_on(&self, state: &mut State, batches: usize) {
+        let count = batches.min(state.undispatched.len());
+        for batch in state.undispatched.drain(..count) {
+            self.hub.dispatch(batch);
+        }
     }
 
     pub fn drain(&self) {
