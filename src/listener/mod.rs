@@ -90,8 +90,8 @@ impl ListenerHandle {
         &self.stats
     }
 
-    /// Ends the listener cleanly: its locks are released and its backend is gone when this returns (a server that
-    /// does not answer is given up after a second).
+    /// Ends the listener cleanly: its locks are released when this returns (a server that does not answer is given up
+    /// after two seconds).
     pub async fn shutdown(&self) {
         self.stop.send_replace(true);
         let mut status = self.status.clone();

@@ -82,10 +82,18 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     }
 }
 
-/// Takes our heartbeat away, so that no one counts us, and lets the server end the session.
+/// Lets go of the locks, which the server would only do some time after our goodbye, and takes our heartbeat away, so
+/// that no one counts us.
 async fn farewell(session: Session) {
-    let sql = include_str!("../../sql/listener/farewell.sql");
-    let _ = tokio::time::timeout(Duration::from_secs(1), session.client.execute(sql, &[])).await;
+    let last_words = async {
+        session.query(include_str!("../../sql/listener/step_down.sql"), &[]).await?;
+        session.wait(session.client.execute(include_str!("../../sql/listener/farewell.sql"), &[])).await
+    };
+    match tokio::time::timeout(Duration::from_secs(1), last_words).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "listener.farewell"),
+        Err(_) => tracing::debug!("listener.farewell: no answer"),
+    }
     session.close().await;
 }
 
