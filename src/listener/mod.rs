@@ -1,8 +1,10 @@
 //! The way from Postgres into the process: one connection that LISTENs, drains the log and passes the rows on.
 //! The state sketch is in `task`; why nothing is lost is said in `bell` (wake-ups) and `drain` (rows).
 
+mod backoff;
 mod bell;
 mod config;
+mod connect;
 mod drain;
 mod error;
 mod rows;
