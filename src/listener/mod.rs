@@ -1,8 +1,10 @@
 //! The way from Postgres into the process: one connection that LISTENs, drains the log and passes the rows on.
 //! The state sketch is in `task`; why nothing is lost is said in `bell` (wake-ups) and `drain` (rows).
 
+mod backoff;
 mod bell;
 mod config;
+mod connect;
 mod drain;
 mod error;
 mod rows;
@@ -90,8 +92,8 @@ impl ListenerHandle {
         &self.stats
     }
 
-    /// Ends the listener cleanly: its locks are released and its backend is gone when this returns (a server that
-    /// does not answer is given up after a second).
+    /// Ends the listener cleanly: its locks are released when this returns (a server that does not answer is given up
+    /// after two seconds).
     pub async fn shutdown(&self) {
         self.stop.send_replace(true);
         let mut status = self.status.clone();

@@ -11,13 +11,13 @@
 //! belongs to the session and ends with it. A statement is never left open while waiting for something else, except
 //! within a drain, and there for at most `feed_stall_ms`.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::backoff::Backoff;
 use super::bell::Bell;
 use super::config::Config;
 use super::drain::{Drained, Drainer, room};
@@ -82,10 +82,18 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     }
 }
 
-/// Takes our heartbeat away, so that no one counts us, and lets the server end the session.
+/// Lets go of the locks, which the server would only do some time after our goodbye, and takes our heartbeat away, so
+/// that no one counts us.
 async fn farewell(session: Session) {
-    let sql = include_str!("../../sql/listener/farewell.sql");
-    let _ = tokio::time::timeout(Duration::from_secs(1), session.client.execute(sql, &[])).await;
+    let last_words = async {
+        session.query(include_str!("../../sql/listener/step_down.sql"), &[]).await?;
+        session.wait(session.client.execute(include_str!("../../sql/listener/farewell.sql"), &[])).await
+    };
+    match tokio::time::timeout(Duration::from_secs(1), last_words).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "listener.farewell"),
+        Err(_) => tracing::debug!("listener.farewell: no answer"),
+    }
     session.close().await;
 }
 
@@ -162,6 +170,9 @@ impl Task {
             let mut wake_at = duty.safety_at.min(duty.heartbeat_at).min(duty.ping_at);
             wake_at = duty.drain_at.map_or(wake_at, |at| at.min(wake_at));
             wake_at = duty.suspects.map_or(wake_at, |(_, until)| until.min(wake_at));
+            if !self.waiting.is_empty() {
+                wake_at = Instant::now(); // their drain was done, but there was no room for the answer
+            }
             tokio::select! {
                 () = session.ears.woken.notified() => {}
                 Some(barrier) = self.barriers.recv() => self.waiting.push(barrier),
@@ -379,53 +390,5 @@ impl Task {
 
     fn ms(&self, ms: u64) -> Duration {
         Duration::from_millis(ms)
-    }
-}
-
-/// Pauses that double, each shortened by up to a half at random, so that instances do not come back in step.
-struct Backoff {
-    min: Duration,
-    max: Duration,
-    next: Duration,
-    random: u64,
-}
-
-impl Backoff {
-    fn new(config: &Config) -> Self {
-        let (min, max) =
-            (Duration::from_millis(config.reconnect_ms_min), Duration::from_millis(config.reconnect_ms_max));
-        // Seeded by the standard library's own random keys; xorshift must not start at 0.
-        Self { min, max, next: min, random: RandomState::new().hash_one(0) | 1 }
-    }
-
-    fn next(&mut self) -> Duration {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let pause = self.next.mul_f64(0.5 + 0.5 * (self.random >> 11) as f64 / (1u64 << 53) as f64);
-        self.next = (self.next * 2).min(self.max);
-        pause
-    }
-
-    fn reset(&mut self) {
-        self.next = self.min;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_bound_and_differ() {
-        let mut backoff = Backoff::new(&Config { reconnect_ms_min: 100, reconnect_ms_max: 1_000, ..Config::default() });
-        for bound_ms in [100, 200, 400, 800, 1_000, 1_000] {
-            let pause = backoff.next();
-            let bound = Duration::from_millis(bound_ms);
-            assert!(bound / 2 <= pause && pause <= bound, "{pause:?} of {bound:?}");
-        }
-        backoff.reset();
-        assert!(backoff.next() <= Duration::from_millis(100));
-        assert_ne!(backoff.next(), Backoff::new(&Config::default()).next());
     }
 }

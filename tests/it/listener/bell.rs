@@ -69,10 +69,10 @@ async fn what_is_committed_while_it_falls_asleep_is_not_lost() {
     let mut writer = db.connect().await;
     proxy.delay(3);
     let mut silent = 0;
-    for i in 0..40 {
+    for i in 0..80 {
         let (drains, rings) = (tap.stats().drains, tap.stats().rings);
         // Three empty drains and the try: the commit comes during one of them, a little later each time.
-        run(&mut writer, &format!("select pg_sleep({}); insert into note values ('{i}')", f64::from(i % 20) * 0.001))
+        run(&mut writer, &format!("select pg_sleep({}); insert into note values ('{i}')", f64::from(i % 40) * 0.001))
             .await;
         tap.until("the note", |stream| stream.has(&format!("\"{i}\""))).await;
         wait_until("it has drained since", async || tap.stats().drains > drains).await;

@@ -3,7 +3,7 @@
 use rowcast::listener::Config;
 
 use super::{NEVER_MS, Tap, beltless, notes};
-use crate::kit::wait_until;
+use crate::kit::{patiently, wait_until};
 
 /// Looks often enough for a test whether there is a leader.
 fn brisk() -> Config {
@@ -38,11 +38,19 @@ async fn silent_commits_reach_followers_through_the_leader() {
     let mut a = Tap::live(Config { wake_rings_per_s: 0, ..beltless() }, &db.url()).await;
     let mut b = Tap::live(beltless(), &db.url()).await;
     a.status("to hear of the other", |live| live.peers == 1).await;
-    // K is held shared: nobody is asleep, and writers ring nothing.
-    let mut holder = db.connect().await;
+    // K shall be held shared: nobody is asleep, and writers ring nothing. Asked for before the leader lets go of it, or
+    // the leader might be asleep again first.
     a.asleep().await;
+    let mut holder = db.connect().await;
+    let held = tokio::spawn(async move {
+        super::run(&mut holder, "select pg_advisory_lock_shared(1381257, 1)").await;
+        holder
+    });
+    let queued = "select count(*)::text from pg_locks where locktype = 'advisory' and objid = 1 and not granted
+                  and database = (select oid from pg_database where datname = current_database())";
+    wait_until("the lock is waited for", async || db.text(queued).await == "1").await;
     db.exec("insert into note values ('wake')").await;
-    super::run(&mut holder, "select pg_advisory_lock_shared(1381257, 1)").await;
+    let _holder = patiently("the lock", held).await.expect("no panic");
     a.status("to wake", |live| !live.asleep).await;
     let own_rings = a.stats().rings;
     for i in 0..50 {

@@ -58,18 +58,19 @@ impl Tap {
 
     /// Takes from the feed until the stream is as wanted.
     async fn until(&mut self, what: &str, enough: impl Fn(&Stream) -> bool) {
-        while !enough(&self.stream) {
-            let feed = patiently(what, self.feed.recv()).await.expect("the listener runs");
-            self.stream.take(feed);
-        }
+        let all = async {
+            while !enough(&self.stream) {
+                self.stream.take(self.feed.recv().await.expect("the listener runs"));
+            }
+        };
+        patiently(what, all).await;
     }
 
     /// All rows that were visible when this was called have come, if any were to come.
     async fn caught_up(&mut self) {
         use rowcast::domain::Drains;
         let handle = self.handle.clone();
-        let barrier = handle.barrier();
-        tokio::pin!(barrier);
+        let mut barrier = handle.barrier(); // bounded by itself
         loop {
             tokio::select! {
                 passed = &mut barrier => return assert!(passed, "the barrier passes"),
@@ -81,17 +82,20 @@ impl Tap {
     /// Waits, taking from the feed all the while.
     async fn status(&mut self, what: &str, wanted: impl Fn(&Live) -> bool) -> Live {
         let mut status = self.handle.status();
-        loop {
-            if let Status::Live(live) = *status.borrow_and_update()
-                && wanted(&live)
-            {
-                return live;
+        let reached = async {
+            loop {
+                if let Status::Live(live) = *status.borrow_and_update()
+                    && wanted(&live)
+                {
+                    return live;
+                }
+                tokio::select! {
+                    changed = status.changed() => changed.expect("the listener runs"),
+                    feed = self.feed.recv() => self.stream.take(feed.expect("the listener runs")),
+                }
             }
-            tokio::select! {
-                changed = patiently(what, status.changed()) => changed.expect("the listener runs"),
-                feed = self.feed.recv() => self.stream.take(feed.expect("the listener runs")),
-            }
-        }
+        };
+        patiently(what, reached).await
     }
 
     async fn asleep(&mut self) -> Live {

@@ -4,7 +4,7 @@ use rowcast::domain::Op;
 use rowcast::listener::Config;
 
 use super::{Tap, beltless, notes};
-use crate::kit::wait_until;
+use crate::kit::{TestDb, wait_until};
 
 #[tokio::test]
 async fn rows_come_as_postgres_wrote_them() {
@@ -88,4 +88,28 @@ async fn other_peoples_notifications_pass_through() {
     tap.until("two payloads", |stream| stream.foreign.len() == 2).await;
     assert_eq!(tap.stream.foreign, [("rates".into(), r#"{"a":1}"#.into()), (odd.into(), "x".into())]);
     assert_eq!(tap.stats().foreign_dropped, 0);
+}
+
+/// The SQL side and this one agree on the log, the doorbell and the pg channel: nothing but the real triggers here.
+#[tokio::test]
+async fn a_watched_table_a_message_and_the_configuration_ring_a_sleeper() {
+    let db = TestDb::new().await;
+    db.exec("create table orders (id int primary key, state text)").await;
+    let mut tap = Tap::live(beltless(), &db.url()).await;
+    tap.asleep().await;
+    db.exec("select rowcast.watch('orders', 'orders:{id}')").await;
+    tap.until("the configuration's row", |stream| stream.rows.iter().any(|row| row.op == Op::Config)).await;
+    tap.asleep().await;
+    db.exec("insert into orders values (1, 'new')").await;
+    tap.until("the insert", |stream| stream.rows.iter().any(|row| row.op == Op::Insert)).await;
+    tap.asleep().await;
+    db.exec("select rowcast.send('rooms:1', 'said', '{\"n\": 1.0}')").await;
+    tap.until("the message", |stream| stream.rows.iter().any(|row| row.op == Op::Send)).await;
+    let (insert, sent) = (&tap.stream.rows[tap.stream.rows.len() - 2], &tap.stream.rows[tap.stream.rows.len() - 1]);
+    assert_eq!(insert.new.as_deref(), Some(&br#"{"id":1,"state":"new"}"#[..]));
+    assert_eq!((sent.channel.as_deref(), sent.new.as_deref()), (Some("rooms:1"), Some(&br#"{"n": 1.0}"#[..])));
+    tap.asleep().await;
+    db.exec("select rowcast.reset()").await;
+    tap.until("another stream", |stream| stream.begins.len() == 2).await;
+    assert_eq!(tap.stats().rows_found_by_safety_poll, 0);
 }
