@@ -67,13 +67,7 @@ pub(super) async fn missed(
 /// May one connection be sent so much at once?
 pub(super) fn within_bounds<'a>(shared: &Shared, count: usize, messages: impl Iterator<Item = &'a Message>) -> bool {
     let bytes: usize = messages.map(|message| message.data.len() + FRAME_BYTES).sum();
-    count <= events_max(shared) && bytes <= shared.config.replay_bytes_max
-}
-
-/// The hub counts these frames, too: a client that is sent more than its backlog may hold would be cut off as slow,
-/// come back with the same cursor, and be cut off again. Half is left to what happens meanwhile.
-fn events_max(shared: &Shared) -> usize {
-    shared.config.replay_events_max.min(shared.hub_config.backlog_frames_max / 2)
+    count <= shared.config.replay_events_max && bytes <= shared.config.replay_bytes_max
 }
 
 /// What an event's frame has around its data, about: names, time, cursor.
@@ -89,7 +83,7 @@ async fn from_log(
         return Ok(Vec::new());
     }
     let upto = Position::at(settled.clone());
-    match shared.replay(channel, from, &upto, events_max(shared)).await {
+    match shared.replay(channel, from, &upto, shared.config.replay_events_max).await {
         Ok(Ok((events, false))) => Ok(events.into_iter().map(|(message, _)| Arc::new(message)).collect()),
         Ok(Ok((_, true)) | Err(ReplayError::TooMany(_))) => Err(NoReplay::Reset(Code::TooManyEvents)),
         Ok(Err(ReplayError::Reset)) => Err(NoReplay::Reset(Code::CursorExpired)),

@@ -51,8 +51,7 @@ pub struct Config {
     pub resets_at_once_max: usize,
     /// How long a snapshot may take.
     pub snapshot_timeout_ms: u64,
-    /// Missed events that a resuming client gets; past it a fresh snapshot is cheaper. Never more than half of the hub's
-    /// `backlog_frames_max`.
+    /// Missed events that a resuming client gets; past it a fresh snapshot is cheaper.
     pub replay_events_max: usize,
     /// The same in bytes, frames included. Keep it well below the hub's `lead_bytes_max`, or a client that resumes is
     /// cut off as slow before it has begun.

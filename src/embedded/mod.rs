@@ -21,8 +21,9 @@ use binaries::Binaries;
 use place::Place;
 use process::Server;
 
-/// The superuser's name; everybody who reaches the socket (a 0700 directory) is trusted.
-pub const USER: &str = "rowcast";
+/// The superuser's name; everybody who reaches the socket (a 0700 directory) is trusted. Not `rowcast`: tables that it
+/// makes would end up in the schema of that name, by way of `"$user"` in the search_path.
+pub const USER: &str = "postgres";
 /// Part of the socket's name, never a TCP port.
 const PORT: u16 = 5432;
 const READY_WITHIN: Duration = Duration::from_secs(60);

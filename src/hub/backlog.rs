@@ -73,6 +73,7 @@ struct Queue {
     begun: bool,
     bytes: usize,
     lead_bytes: usize,
+    lead_frames: usize,
     /// Frames replaced by a newer one further back: their bytes are empty.
     dead: usize,
     newest_of_key: HashMap<(u32, Arc<str>), u64>,
@@ -114,6 +115,7 @@ impl Output {
         queue.bytes += frame.bytes.len();
         if frame.lead {
             queue.lead_bytes += frame.bytes.len();
+            queue.lead_frames += 1;
         }
         if queue.replace(&mut frame, self.cursor_per_channel, stats) {
             return Verdict::Queued;
@@ -121,7 +123,7 @@ impl Output {
         queue.frames.push_back(frame);
         let waiting = queue.frames.len() - queue.dead;
         let over = queue.bytes - queue.lead_bytes > config.backlog_bytes_max
-            || waiting > config.backlog_frames_max
+            || waiting - queue.lead_frames > config.backlog_frames_max
             || queue.lead_bytes > config.lead_bytes_max;
         // One frame alone, however large, can only be waited for.
         if over && waiting > 1 && !self.closing { Verdict::Full } else { Verdict::Queued }
@@ -196,9 +198,11 @@ impl Output {
         }
         kept.push_back(Frame::last(close));
         let bytes = kept.iter().map(|f| f.bytes.len()).sum();
+        let lead_bytes = kept.iter().filter(|f| f.lead).map(|f| f.bytes.len()).sum();
+        let lead_frames = kept.iter().filter(|f| f.lead).count();
         sub(&stats.backlog_bytes, queue.bytes as u64);
         add(&stats.backlog_bytes, bytes as u64);
-        self.queue = Some(Box::new(Queue { frames: kept, begun, bytes, ..Queue::default() }));
+        self.queue = Some(Box::new(Queue { frames: kept, begun, bytes, lead_bytes, lead_frames, ..Queue::default() }));
     }
 
     /// The connection is gone, and what it did not take with it.
@@ -294,6 +298,7 @@ impl Queue {
         let number = self.first;
         self.first += 1;
         self.begun = false;
+        self.lead_frames -= usize::from(front.lead);
         if self.newest_of_topic.get(&front.topic) == Some(&number) {
             self.newest_of_topic.remove(&front.topic);
         }

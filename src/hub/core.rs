@@ -256,7 +256,12 @@ impl Core {
         });
         let conns = &guard.slots[lane].conns;
         let slots = (turn..conns.len() as u32).step_by(of as usize);
-        let joining = slots.filter(|&slot| conns[slot as usize].waiting > 0).collect();
+        // Nor to an event stream that has not asked for anything yet: it would resume from there without a snapshot.
+        let joining = slots.filter(|&slot| {
+            let conn = &conns[slot as usize];
+            conn.waiting > 0 || (conn.subs.is_empty() && conn.form.framing == Framing::EventStream)
+        });
+        let joining = joining.collect();
         self.fifos[lane].push(Item::Heartbeat(Box::new(Heartbeat { cursor, turn, of, joining })));
     }
 }

@@ -45,6 +45,8 @@ impl Bench {
         let lead = queue.map_or(0, |q| q.frames.iter().filter(|f| f.lead).map(|f| f.bytes.len()).sum());
         assert_eq!(queue.map_or(0, |q| q.bytes), bytes);
         assert_eq!(queue.map_or(0, |q| q.lead_bytes), lead);
+        let leads = queue.map_or(0, |q| q.frames.iter().filter(|f| f.lead).count());
+        assert_eq!(queue.map_or(0, |q| q.lead_frames), leads);
         assert_eq!(self.stats.backlog_bytes.load(Relaxed), bytes as u64);
         if let Some(q) = queue {
             assert_eq!(q.dead, q.frames.iter().filter(|f| f.key.is_some() && f.bytes.is_empty()).count());
@@ -120,6 +122,14 @@ fn what_has_begun_is_neither_replaced_nor_dropped() {
     assert_eq!(b.all(), "gun close");
     assert_eq!(b.push(text("late"), 0), Verdict::Queued);
     assert_eq!(b.all(), "gun close", "nothing comes after the last frame");
+
+    // What the client asked for is counted by itself, also when it was cut off in the middle of it.
+    let mut b = Bench::new(true);
+    b.push(Frame { lead: true, ..text("snapshot") }, 3);
+    b.push(Frame { lead: true, ..text("missed") }, 0);
+    b.output.cut(Bytes::from_static(b"close"), &b.stats);
+    b.check();
+    assert_eq!((b.all().as_str(), b.advance(5)), ("pshot close", 1));
 
     // A frame in two pieces: both or neither.
     for (sent, expected) in [(0, "close"), (1, "ead body close"), (4, "body close")] {

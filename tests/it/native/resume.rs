@@ -103,7 +103,7 @@ async fn a_cursor_ahead_of_this_instance_waits_for_it() {
 async fn a_long_absence_is_caught_up_with() {
     let server = Server::start().await;
     let cursor = server.world.cursor();
-    let rows: Vec<String> = (0..4_000).map(|n| n.to_string()).collect();
+    let rows: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
     let rows: Vec<(&str, &str)> = rows.iter().map(|n| ("a", &**n)).collect();
     server.world.commit(&rows);
     server.world.drain();
