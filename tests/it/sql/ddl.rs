@@ -142,3 +142,26 @@ async fn a_table_that_is_dropped_is_forgotten() {
     assert_eq!(db.text(ended).await, "true", "its routes end at an event of their own");
     assert_eq!(db.text("select rowcast.tend(3600, 1 << 30) ->> 'tables_forgotten'").await, "0");
 }
+
+#[tokio::test]
+async fn a_condition_over_the_whole_row_sees_a_new_column_at_once() {
+    let db = TestDb::new().await;
+    for bulk in [false, true] {
+        db.exec(&format!(
+            r#"drop table if exists t; create table t (id int, v text, stamp int);
+               select rowcast.watch('t', 't:{{id}}', bulk => {bulk}, columns => '{{v}}', operations => '{{update}}',
+                 "when" => $w$to_jsonb(new) - 'stamp' is distinct from to_jsonb(old) - 'stamp'$w$);
+               insert into t values (1, 'a', 0)"#
+        ))
+        .await;
+        db.exec("update t set stamp = 1").await;
+        assert!(captured(&db).await.is_empty(), "bulk {bulk}");
+        db.exec("update t set v = 'b'").await;
+        assert_eq!(captured(&db).await.len(), 1, "bulk {bulk}");
+        db.exec("alter table t add column more int").await;
+        db.exec("update t set stamp = 2").await;
+        assert!(captured(&db).await.is_empty(), "bulk {bulk}");
+        db.exec("update t set more = 1").await;
+        assert_eq!(captured(&db).await.len(), 1, "bulk {bulk}");
+    }
+}
