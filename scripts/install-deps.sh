@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a Debian or Ubuntu machine with Rust lacks to build and test rowcast: a C compiler for one
-# dependency, and the Postgres server binaries, which rowcast starts itself. No database service is set up.
+# dependency, the Postgres server binaries, which rowcast starts itself (no database service is set up), and Chromium,
+# which only the tests of the pages need.
 # Does nothing where all is there. Runs as root or with sudo.
 set -euo pipefail
 
@@ -14,14 +15,18 @@ has_postgres() {
     return 1
 }
 
-if dir=$(has_postgres) && command -v cc >/dev/null; then
-    echo "Nothing to install: Postgres is in $dir, the C compiler is $(command -v cc)."
+chromium() {
+    command -v chromium || command -v chromium-browser || command -v google-chrome
+}
+
+if dir=$(has_postgres) && command -v cc >/dev/null && browser=$(chromium); then
+    echo "Nothing to install: Postgres is in $dir, the C compiler is $(command -v cc), Chromium is $browser."
     exit
 fi
 
 if ! command -v apt-get >/dev/null; then
-    echo "No apt-get here. Install by hand: a C compiler and the Postgres server, such as" >&2
-    echo "  Fedora: dnf install gcc postgresql-server      macOS: brew install postgresql" >&2
+    echo "No apt-get here. Install by hand: a C compiler, the Postgres server and Chromium, such as" >&2
+    echo "  Fedora: dnf install gcc postgresql-server chromium      macOS: brew install postgresql chromium" >&2
     exit 1
 fi
 
@@ -40,6 +45,7 @@ echo "Reading the package lists"
 ${as_root[@]+"${as_root[@]}"} apt-get update -q
 
 command -v cc >/dev/null || install gcc libc6-dev
+chromium >/dev/null || install chromium
 
 if ! has_postgres >/dev/null; then
     # The server's package would create a cluster and start it at once; this setting, for now, says not to.
@@ -56,4 +62,4 @@ if ! has_postgres >/dev/null; then
     install postgresql
 fi
 
-echo "Done: Postgres is in $(has_postgres)."
+echo "Done: Postgres is in $(has_postgres), Chromium is $(chromium)."

@@ -33,11 +33,11 @@ end() {
 trap end EXIT
 
 server() { (cd "$dir" && env LC_ALL=C ${as[@]+"${as[@]}"} "$@") }
-server "$bin/initdb" -D "$dir/data" -U rowcast -A trust -E UTF8 --no-locale --no-sync >/dev/null
+server "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --no-locale --no-sync >/dev/null
 server "$bin/pg_ctl" -D "$dir/data" -w -l "$dir/log" \
     -o "-c listen_addresses= -c fsync=off -k $dir -p 5432" start >/dev/null || { cat "$dir/log" >&2; exit 1; }
 
-export DATABASE_URL="postgres:///postgres?host=$dir&port=5432&user=rowcast"
+export DATABASE_URL="postgres:///postgres?host=$dir&port=5432&user=postgres"
 for file in migrations/*.sql; do
     [[ -e $file ]] || continue
     "$bin/psql" -X -q -v ON_ERROR_STOP=1 --single-transaction -d "$DATABASE_URL" -f "$file" >/dev/null

@@ -259,7 +259,7 @@ impl Core {
         // Nor to an event stream that has not asked for anything yet: it would resume from there without a snapshot.
         let joining = slots.filter(|&slot| {
             let conn = &conns[slot as usize];
-            conn.waiting > 0 || (conn.subs.is_empty() && conn.form.framing == Framing::EventStream)
+            conn.waiting > 0 || (conn.subs.is_empty() && conn.form.framing == super::Framing::EventStream)
         });
         let joining = joining.collect();
         self.fifos[lane].push(Item::Heartbeat(Box::new(Heartbeat { cursor, turn, of, joining })));
