@@ -15,12 +15,12 @@ has_postgres() {
     return 1
 }
 
-chromium() {
-    command -v chromium || command -v chromium-browser || command -v google-chrome
+browser() {
+    command -v chromium || command -v chromium-browser || command -v google-chrome-stable || command -v google-chrome
 }
 
-if dir=$(has_postgres) && command -v cc >/dev/null && browser=$(chromium); then
-    echo "Nothing to install: Postgres is in $dir, the C compiler is $(command -v cc), Chromium is $browser."
+if dir=$(has_postgres) && command -v cc >/dev/null && found=$(browser); then
+    echo "Nothing to install: Postgres is in $dir, the C compiler is $(command -v cc), Chromium is $found."
     exit
 fi
 
@@ -45,7 +45,7 @@ echo "Reading the package lists"
 ${as_root[@]+"${as_root[@]}"} apt-get update -q
 
 command -v cc >/dev/null || install gcc libc6-dev
-chromium >/dev/null || install chromium
+browser >/dev/null || install chromium
 
 if ! has_postgres >/dev/null; then
     # The server's package would create a cluster and start it at once; this setting, for now, says not to.
@@ -62,4 +62,4 @@ if ! has_postgres >/dev/null; then
     install postgresql
 fi
 
-echo "Done: Postgres is in $(has_postgres), Chromium is $(chromium)."
+echo "Done: Postgres is in $(has_postgres), Chromium is $(browser)."
