@@ -22,7 +22,7 @@ async fn one_url_is_understood_by_sqlx_tokio_postgres_and_psql() {
     let db = TestDb::bare().await;
     let pg = cluster();
     let who = "select current_database() || ' ' || current_user";
-    let expected = format!("{} rowcast", db.name);
+    let expected = format!("{} postgres", db.name);
     let url = pg.url(&db.name);
 
     assert_eq!(ask(&url, who).await, expected);

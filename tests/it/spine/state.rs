@@ -178,3 +178,35 @@ async fn metric(server: &Server, name: &str) -> i64 {
     let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
     line.trim().parse::<f64>().expect("a number") as i64
 }
+
+/// The slow view is one that waits for a lock of the test: it is slow for exactly as long as the test wants.
+#[tokio::test]
+async fn a_slow_view_delays_nobody_else_and_is_cut_off() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table gate (); create table t (id int primary key, v int); insert into t values (1, 0);
+         create function slow(id int) returns json stable language sql as $$ select to_json(v) from t, (select count(*) from gate) g where t.id = slow.id $$;
+         create view quick as select id, v from t;
+         select rowcast.define_channel('slow:{id}', kind => 'state', view => 'slow'),
+                rowcast.define_channel('quick:{id}', kind => 'state', view => 'quick');
+         select rowcast.watch('t', 'slow:{id}'), rowcast.watch('t', 'quick:{id}'), rowcast.watch('t', 'events')",
+    )
+    .await;
+    let server = Server::with(&db.url(), |c| c.store.statement_timeout_ms = 1_000).await;
+    let (mut slow, mut quick, mut events) = (client(&server).await, client(&server).await, client(&server).await);
+    assert_eq!(subscribe(&mut slow, "slow:1").await["data"], 0);
+    subscribe(&mut quick, "quick:1").await;
+    subscribe(&mut events, "events").await;
+    let mut holder = db.connect().await;
+    sqlx::raw_sql("begin; lock table gate in access exclusive mode").execute(&mut holder).await.expect("locked");
+    for v in 1..=3 {
+        db.exec(&format!("update t set v = {v}")).await;
+        assert_eq!(events.next_of("event").await["data"]["v"], v, "while the slow view waits");
+        assert_eq!(quick.next_of("event").await["data"]["v"], v, "while the slow view waits");
+    }
+    assert_eq!(slow.next_of("error").await["code"], "view_timeout");
+    sqlx::raw_sql("rollback").execute(&mut holder).await.expect("released");
+    db.exec("update t set v = 4").await;
+    while slow.next().await["data"] != 4 {}
+    server.stop().await;
+}
