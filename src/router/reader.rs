@@ -238,7 +238,8 @@ impl Reader {
         let now = Instant::now();
         let hash = answer.as_ref().ok().map(|r| hash_of(&r.data));
         let before = state.sent.get(key).copied();
-        let read_at = if dirty { now } else { before.map_or(now - self.family.throttle, |(_, at)| at) };
+        let rested = now.checked_sub(self.family.throttle).unwrap_or(now);
+        let read_at = if dirty { now } else { before.map_or(rested, |(_, at)| at) };
         state.sent.insert(key.clone(), (hash, read_at));
         if state.sent.len().is_power_of_two() {
             // Channels that lost their last subscriber and were never dirty again.
