@@ -200,6 +200,19 @@ begin
   perform rowcast.check_isolation();
   -- One at a time: several instances call this.
   select * into strict state from rowcast.state for update;
+  -- A dump that was restored into another cluster brings xids that this one has not come to, and, where the log was left
+  -- out of it, ids that begin below those that the routes are valid from. Cursors and horizon mean nothing here.
+  if state.horizon >= pg_snapshot_xmax(pg_current_snapshot())
+     or exists (select from rowcast.event where xid >= pg_snapshot_xmax(pg_current_snapshot()))
+     or coalesce(pg_sequence_last_value('rowcast.event_id'), 0) < (select max(greatest(since, until)) from rowcast.route) then
+    for slot in 0 .. 3 loop
+      perform rowcast.empty_slot(slot);
+    end loop;
+    update rowcast.state set horizon = '0';
+    perform setval('rowcast.event_id', newest) from (select max(greatest(since, until)) as newest from rowcast.route) r
+      where newest > coalesce(pg_sequence_last_value('rowcast.event_id'), 0);
+    perform rowcast.reset();
+  end if;
   noted := state.gap_pending and (select s.xmin::text <> pg_current_xact_id()::xid::text from rowcast.state s);
   perform setval('rowcast.log_bytes_max', tend.log_bytes_max) where (select last_value from rowcast.log_bytes_max) <> tend.log_bytes_max;
 

@@ -1,5 +1,7 @@
 //! Tends the log: renews the lease under which capture records, empties old slots, heals a gap.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -12,31 +14,47 @@ const GAP_RETRY: Duration = Duration::from_millis(500);
 /// At start, a gap is waited for this long; then its resets come while clients are connected.
 const SETTLE_TRIES: u32 = 10;
 
+/// What was found when the log was last tended.
+#[derive(Debug, Default)]
+pub struct LogState {
+    /// Nothing is recorded: writers go on, and nobody hears of them until everyone has been reset.
+    pub stopped: AtomicBool,
+    pub bytes: AtomicU64,
+}
+
 /// Every instance tends: it is cheap, idempotent, and whoever is left must go on.
-pub fn start(store: Store, listener: ListenerHandle) -> JoinHandle<()> {
+pub fn start(store: Store, listener: ListenerHandle, log: Arc<LogState>) -> JoinHandle<()> {
     let pause = Duration::from_millis(store.config().tend_interval_ms.max(1_000));
     tokio::spawn(async move {
         loop {
-            let next = if tend(&store, Some(&listener)).await { GAP_RETRY } else { pause };
+            let next = if tend(&store, Some(&listener), &log).await { GAP_RETRY } else { pause };
             tokio::time::sleep(next).await;
         }
     })
 }
 
 /// Before the first client: renews the lease, and gives a gap some time to be healed.
-pub async fn tend_until_settled(store: &Store) {
+pub async fn tend_until_settled(store: &Store, log: &LogState) {
     for _ in 0..SETTLE_TRIES {
-        if !tend(store, None).await {
+        if !tend(store, None, log).await {
             return;
         }
         tokio::time::sleep(GAP_RETRY).await;
     }
 }
 
-/// Is a gap still pending?
-async fn tend(store: &Store, listener: Option<&ListenerHandle>) -> bool {
+/// Is it to be tended again soon: a gap is pending, or it failed?
+async fn tend(store: &Store, listener: Option<&ListenerHandle>, log: &LogState) -> bool {
     match store.tend().await {
         Ok(report) => {
+            log.stopped.store(report.stopped, Relaxed);
+            log.bytes.store(report.log_bytes.max(0) as u64, Relaxed);
+            if report.stopped {
+                tracing::error!(
+                    log_bytes = report.log_bytes,
+                    "app.tend: the log is over store.log_bytes_max and cannot be emptied (is a long pg_dump running?): nothing is recorded"
+                );
+            }
             if report.gap {
                 tracing::warn!(
                     "app.tend: changes went unrecorded while no rowcast tended the log, or it was too large: everyone gets a reset"
@@ -50,7 +68,7 @@ async fn tend(store: &Store, listener: Option<&ListenerHandle>) -> bool {
         }
         Err(error) => {
             tracing::warn!(%error, "app.tend: the log could not be tended; trying again");
-            false
+            true
         }
     }
 }

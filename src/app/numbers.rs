@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::maintenance::LogState;
 use crate::connection::Shared;
 use crate::hub::Hub;
 use crate::listener::{ListenerHandle, Status};
@@ -16,12 +17,17 @@ pub fn metrics(
     hub: &Hub,
     shared: &Arc<Shared>,
     store: &Store,
+    log: Arc<LogState>,
 ) -> Metrics {
     let mut metrics = Metrics::new();
     of_listener(&mut metrics, listener.clone());
     of_router(&mut metrics, router.clone());
     of_hub(&mut metrics, hub.clone());
     of_connections(&mut metrics, shared.clone());
+    metrics.source(move |out| {
+        out.add(&m::LOG_BYTES, log.bytes.load(Relaxed));
+        out.add(&m::LOG_STOPPED, log.stopped.load(Relaxed));
+    });
     let store = store.clone();
     metrics.source(move |out| {
         let (idle, all) = store.pool_size();

@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::database::Database;
 use super::database_url;
-use super::maintenance;
+use super::maintenance::{self, LogState};
 use super::numbers;
 use super::pages::{self, TryIt};
 use crate::config::Config;
@@ -81,7 +82,8 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     }
     check(&config.listener, &listen_url).await.map_err(anyhow::Error::from)?;
     // Before the first row is read: the lease may have run out while no rowcast was there.
-    maintenance::tend_until_settled(&store).await;
+    let log = Arc::new(LogState::default());
+    maintenance::tend_until_settled(&store, &log).await;
 
     let hub = Hub::start(config.hub.clone(), Dialects::native().into_vec()).context("cannot start the hub")?;
     let (feed, fed) = mpsc::channel(FEED_PIECES_MAX);
@@ -97,8 +99,8 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     let drains = Arc::new(listener.clone());
     let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains)
         .context("[connection]")?;
-    let readiness = readiness(&listener);
-    let metrics = Arc::new(numbers::metrics(&listener, &router, &hub, &shared, &store));
+    let readiness = readiness(&listener, log.clone());
+    let metrics = Arc::new(numbers::metrics(&listener, &router, &hub, &shared, &store, log.clone()));
     let parts = Parts {
         shared,
         database: Arc::new(store.clone()),
@@ -120,7 +122,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     Ok(Running {
         address,
         readiness,
-        maintenance: maintenance::start(store.clone(), listener.clone()),
+        maintenance: maintenance::start(store.clone(), listener.clone(), log),
         scheduler: Scheduler::start(extras.jobs).await.context("cannot start the scheduler")?,
         hub,
         listener,
@@ -161,33 +163,39 @@ impl Running {
         self.readiness.lower("shutting down");
         tracing::info!("app.stop: closing {} connections", self.hub.connections());
         self.shutdown.trigger();
-        let unfinished = self.scheduler.shutdown(self.grace).await;
+        // Side by side: one grace for all.
+        let (unfinished, (), served) = tokio::join!(
+            self.scheduler.shutdown(self.grace),
+            self.hub.shutdown(SERVICE_RESTART, "the server restarts: connect again and resume", self.grace),
+            tokio::time::timeout(self.grace, self.http),
+        );
         if !unfinished.is_empty() {
             tracing::warn!(jobs = ?unfinished, "app.stop: jobs were abandoned");
         }
-        self.hub.shutdown(SERVICE_RESTART, "the server restarts: connect again and resume", self.grace).await;
-        if tokio::time::timeout(self.grace, self.http).await.is_err() {
+        if served.is_err() {
             tracing::warn!("app.stop: requests were still open at the end of the grace");
         }
         self.maintenance.abort();
         self.listener.shutdown().await;
         // Its feed has ended with the listener.
-        let _ = tokio::time::timeout(self.grace, self.router).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.router).await;
         self.store.close().await;
     }
 }
 
-fn readiness(listener: &ListenerHandle) -> Arc<Readiness> {
+fn readiness(listener: &ListenerHandle, log: Arc<LogState>) -> Arc<Readiness> {
     let status = listener.status();
-    Readiness::new(vec![(
-        "listener",
-        Box::new(move || match &*status.borrow() {
-            Status::Live(_) => Ok(()),
-            Status::Connecting { last_error: Some(error), .. } => Err(error.to_string()),
-            Status::Connecting { last_error: None, .. } => Err("is connecting".into()),
-            Status::Stopped => Err("has stopped".into()),
-        }),
-    )])
+    let listener = move || match &*status.borrow() {
+        Status::Live(_) => Ok(()),
+        Status::Connecting { last_error: Some(error), .. } => Err(error.to_string()),
+        Status::Connecting { last_error: None, .. } => Err("is connecting".into()),
+        Status::Stopped => Err("has stopped".into()),
+    };
+    let recording = move || match log.stopped.load(Relaxed) {
+        true => Err("is over store.log_bytes_max: nothing is recorded".to_owned()),
+        false => Ok(()),
+    };
+    Readiness::new(vec![("listener", Box::new(listener)), ("log", Box::new(recording))])
 }
 
 fn why(listener: &ListenerHandle) -> String {

@@ -1,7 +1,7 @@
 //! Where a reader stands in the stream, and its opaque text.
 //!
 //! Sequence order is not commit order, so a place in the stream is not a number. It is `(P, C, i)`: the
-//! snapshots before and after the drain that the last event came in, and that event's id. Everything visible
+//! snapshots before and after the drain that the last event came in, and that event's number (`LogRow::message_number`). Everything visible
 //! in P was delivered, and of what only C sees, the events up to i.
 
 use std::fmt;

@@ -71,6 +71,23 @@ pub struct LogRow {
     pub event: Option<Box<str>>,
 }
 
+impl LogRow {
+    /// The number of the row's `part`-th message: the `id` of stamps and positions. One row may lead to several
+    /// messages, and a client may be cut off between them, so a place in the stream counts messages, not rows.
+    /// Ids below 2^53; the parts of a row beyond 1,023 share a number.
+    pub fn message_number(&self, part: u16) -> i64 {
+        (self.id << PART_BITS) | i64::from(part).min(LAST_PART)
+    }
+
+    /// At or beyond every message of this row, before those of the next.
+    pub fn last_number(&self) -> i64 {
+        (self.id << PART_BITS) | LAST_PART
+    }
+}
+
+const PART_BITS: u32 = 10;
+const LAST_PART: i64 = (1 << PART_BITS) - 1;
+
 /// What travels from the listener to the router, in order.
 #[derive(Debug)]
 pub enum Feed {

@@ -20,7 +20,7 @@ pub enum Target {
 /// Where in the stream a message belongs; decides who has seen it already.
 #[derive(Clone, Debug)]
 pub enum Stamp {
-    /// An event of the log: replayable, has a cursor.
+    /// An event of the log: replayable, has a cursor. `id` is `LogRow::message_number`.
     Log { xid: Xid, id: i64 },
     /// A state, read at this snapshot: not replayed, dropped where a newer one was sent.
     Read(Arc<Snapshot>),

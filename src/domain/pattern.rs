@@ -12,6 +12,8 @@ use super::channel::{CHANNEL_BYTES_MAX, ChannelName};
 pub struct Pattern {
     text: Box<str>,
     parts: Box<[Part]>,
+    /// More specific families within this one: what they match is theirs.
+    except: Box<[Pattern]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +68,25 @@ impl Pattern {
             parts.push(param);
             rest = &inner[end + 1..];
         }
-        Ok(Self { text: text.into(), parts: parts.into() })
+        Ok(Self { text: text.into(), parts: parts.into(), except: Box::default() })
+    }
+
+    /// The same, but what one of `others` matches does not match.
+    pub fn except(self, others: Vec<Pattern>) -> Self {
+        Self { except: others.into(), ..self }
+    }
+
+    /// Is every name of this shape its own?
+    pub fn is_alone(&self) -> bool {
+        self.except.is_empty()
+    }
+
+    /// The literal text that it begins with.
+    pub fn prefix(&self) -> &str {
+        match self.parts.first() {
+            Some(Part::Literal(l)) => l,
+            _ => "",
+        }
     }
 
     pub fn as_str(&self) -> &str {
@@ -126,7 +146,8 @@ impl Pattern {
                 }
             }
         }
-        rest.is_empty().then_some(values)
+        let theirs = || self.except.iter().any(|p| p.matches(name).is_some());
+        (rest.is_empty() && !theirs()).then_some(values)
     }
 
     /// The channel's name with `value(i, parameter)` in place of the i-th parameter. `None` where a value is
@@ -201,6 +222,17 @@ mod tests {
         for (pattern, name, values) in cases {
             let pattern = Pattern::parse(pattern).expect(pattern);
             assert_eq!(pattern.matches(name).as_deref(), values, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn what_a_more_specific_pattern_matches_is_excepted() {
+        let parse = |text: &str| Pattern::parse(text).expect(text);
+        let students = parse("student:{id}").except(vec![parse("student:{id}:grades"), parse("student:all")]);
+        for (name, matches) in
+            [("student:5", true), ("student:5:grades", false), ("student:all", false), ("student:5:x", true)]
+        {
+            assert_eq!(students.matches(name).is_some(), matches, "{name}");
         }
     }
 

@@ -27,6 +27,8 @@ pub trait Outlet: Send + Sync {
     fn channel_error(&self, channel: &ChannelName, error: &ReadError);
     /// Waits while the shards' queues are above their mark: what slows the dispatcher instead of growing.
     fn room(&self) -> Boxed<'_, ()>;
+    /// A snapshot of which everything has been dispatched; `None` before the stream has begun.
+    fn settled(&self) -> Option<Arc<Snapshot>>;
     /// Does anybody listen (or is about to)?
     fn has_audience(&self, channel: &ChannelName) -> bool;
     /// The channels of a family that somebody listens to.

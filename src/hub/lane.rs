@@ -260,10 +260,10 @@ impl Fifo {
         if load.items == 0 {
             return;
         }
-        let full = self.is_full();
         self.items.fetch_sub(load.items, Relaxed);
         self.bytes.fetch_sub(load.bytes, Relaxed);
-        if full && !self.is_full() {
+        // Not only if it was full before: somebody may have filled it, and begun to wait, since we looked.
+        if !self.is_full() {
             self.room.notify_waiters();
         }
     }

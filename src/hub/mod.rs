@@ -416,6 +416,10 @@ impl Outlet for Hub {
         self.core().channel_error(channel, error);
     }
 
+    fn settled(&self) -> Option<Arc<Snapshot>> {
+        lock(&self.core().state).stream.as_ref().map(|(_, position)| position.prev.clone())
+    }
+
     fn room(&self) -> Boxed<'_, ()> {
         let core = self.core();
         Box::pin(async move {

@@ -117,6 +117,7 @@ struct Duty {
     /// When the next drain is due by itself: `None` while asleep or following.
     drain_at: Option<Instant>,
     safety_at: Instant,
+    lead_at: Instant,
     heartbeat_at: Instant,
     ping_at: Instant,
     /// Rows that the safety poll found, and until when their ring may still come.
@@ -153,6 +154,7 @@ impl Task {
             since: now,
             drain_at: Some(now),
             safety_at: now + self.ms(self.config.safety_poll_ms),
+            lead_at: now + self.ms(self.config.safety_poll_ms),
             heartbeat_at: now + self.ms(self.config.heartbeat_ms),
             ping_at: now + self.ms(self.config.ping_interval_ms),
             suspects: None,
@@ -167,7 +169,7 @@ impl Task {
         backoff.reset();
         loop {
             self.show(session, &duty);
-            let mut wake_at = duty.safety_at.min(duty.heartbeat_at).min(duty.ping_at);
+            let mut wake_at = duty.safety_at.min(duty.lead_at).min(duty.heartbeat_at).min(duty.ping_at);
             wake_at = duty.drain_at.map_or(wake_at, |at| at.min(wake_at));
             wake_at = duty.suspects.map_or(wake_at, |(_, until)| until.min(wake_at));
             if !self.waiting.is_empty() {
@@ -206,8 +208,12 @@ impl Task {
             self.heartbeat(session, duty).await?;
         }
         let safety = now >= duty.safety_at;
-        if safety && !duty.bell.is_leader() {
-            self.try_to_lead(session, duty).await?;
+        // On a clock of its own, which drains do not move: a follower that drains often must succeed a dead leader too.
+        if now >= duty.lead_at {
+            duty.lead_at = now + self.ms(self.config.safety_poll_ms);
+            if !duty.bell.is_leader() {
+                self.try_to_lead(session, duty).await?;
+            }
         }
         let due = rings > 0 || !self.waiting.is_empty() || duty.drain_at.is_some_and(|at| at <= now);
         if due {

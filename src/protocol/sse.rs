@@ -1,7 +1,7 @@
 //! The native frames as server-sent events (WHATWG HTML, 9.2): `data:` is the JSON of the WebSocket's frames, `id:`
 //! the cursor that a browser hands back as `Last-Event-ID`.
 
-use crate::domain::{Dialect, Message, ReadError};
+use crate::domain::{Dialect, Message, ReadError, Target};
 
 use super::native;
 
@@ -12,7 +12,10 @@ impl Dialect for NativeSse {
     fn event(&self, channel: &str, message: &Message, cursor: Option<&str>, out: &mut Vec<u8>) -> bool {
         let mut json = Vec::new();
         native::event(&mut json, channel, message, cursor);
-        block(out, cursor, &json);
+        // A message for a whole family may come on several channels of one stream. An id on the first of them would say
+        // that all were read; without, a stream that breaks in between gets them again, and none is lost.
+        let id = cursor.filter(|_| matches!(message.target, Target::One(_)));
+        block(out, id, &json);
         true
     }
 

@@ -85,7 +85,7 @@ async fn dispatch(
 ) {
     let messages = route_rows(shared, dirty, rows);
     let after = match rows.last() {
-        Some(row) if !last => Position { prev: prev.clone(), cur: cur.clone(), id: row.id },
+        Some(row) if !last => Position { prev: prev.clone(), cur: cur.clone(), id: row.last_number() },
         _ => Position::at(cur.clone()),
     };
     let stats = &shared.stats;

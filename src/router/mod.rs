@@ -36,8 +36,6 @@ pub struct Config {
     pub pending_rows_max: usize,
     /// How long to wait before a query that found no database is tried again.
     pub retry_ms: u64,
-    /// Rows of the log read at once for clients that resume.
-    pub replay_page_rows: usize,
     /// Rows of the log that one replay scans at the most; clients further behind start over.
     pub replay_rows_max: usize,
 }
@@ -45,12 +43,11 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            message_bytes_max: 16 << 20,
+            message_bytes_max: 4 << 20,
             read_keys_max: 1_000,
             pending_rows_max: 10_000,
             retry_ms: 500,
-            replay_page_rows: 2_000,
-            replay_rows_max: 1_000_000,
+            replay_rows_max: 200_000,
         }
     }
 }

@@ -90,6 +90,9 @@ impl Reader {
             let mut state = self.lock();
             state.dirty.extend(channels);
             self.drive(&mut state);
+            drop(state);
+            // It may be sitting out another key's throttle.
+            self.asked.notify_one();
         }
     }
 
@@ -168,7 +171,7 @@ impl Reader {
     /// Reads a batch; what Postgres refuses is halved until the keys at fault stand alone.
     async fn serve(self: &Arc<Self>, mut batch: Batch) {
         let timeout = Duration::from_millis(self.shared.store.config().statement_timeout_ms);
-        let give_up_at = Instant::now() + 3 * timeout;
+        let give_up_at = Instant::now() + 12 * timeout;
         let mut parts = vec![std::mem::take(&mut batch.keys)];
         while let Some(keys) = parts.pop() {
             let values: Vec<Vec<String>> = keys.iter().map(|k| self.values(k)).collect();
@@ -189,6 +192,11 @@ impl Reader {
                     parts.extend([right.to_vec(), left.to_vec()]);
                 }
                 Err(error) => {
+                    tracing::warn!(family = %self.family.pattern, keys = keys.len(), %error, "router.read: the view failed");
+                    // Who is not at fault by itself is tried again.
+                    let again =
+                        keys.iter().filter(|k| keys.len() > 1 && batch.dirty.contains(*k)).cloned().collect::<Vec<_>>();
+                    self.lock().dirty.extend(again);
                     let error = read_error(error, timeout);
                     self.shared.stats.view_errors.fetch_add(keys.len() as u64, Ordering::Relaxed);
                     keys.iter().for_each(|key| self.deliver(&mut batch, key, Err(error.clone())));
@@ -241,7 +249,7 @@ impl Reader {
         let rested = now.checked_sub(self.family.throttle).unwrap_or(now);
         let read_at = if dirty { now } else { before.map_or(rested, |(_, at)| at) };
         state.sent.insert(key.clone(), (hash, read_at));
-        if state.sent.len().is_power_of_two() {
+        if before.is_none() && state.sent.len().is_power_of_two() {
             // Channels that lost their last subscriber and were never dirty again.
             state.sent.retain(|k, _| self.shared.outlet.has_audience(k));
         }

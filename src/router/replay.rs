@@ -2,6 +2,7 @@
 //! never one per client.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
@@ -10,8 +11,10 @@ use tokio::sync::oneshot;
 use super::route::{Routed, route};
 use super::routing::Routing;
 use super::source::Shared;
-use crate::domain::{ChannelName, Cursor, LogRow, Message, Op, Position, ReplayError, Replayed, Snapshot, Target};
-use crate::store::StoreError;
+use crate::domain::{
+    ChannelName, Cursor, LogRow, Message, Op, Position, ReplayError, Replayed, Snapshot, Stamp, Target,
+};
+use crate::store::{LogReach, StoreError};
 
 type Answer = Result<Replayed, ReplayError>;
 
@@ -76,6 +79,7 @@ impl Replayer {
         loop {
             let requests = {
                 let mut state = self.state.lock().expect("no holder of this lock panics");
+                state.waiting.retain(|r| !r.answer.is_closed());
                 state.running = !state.waiting.is_empty();
                 std::mem::take(&mut state.waiting)
             };
@@ -83,7 +87,8 @@ impl Replayer {
                 return;
             }
             self.shared.stats.log_scans.fetch_add(1, Relaxed);
-            Scan::new(requests).run(&self.shared).await;
+            let again = Scan::new(requests).run(&self.shared).await;
+            self.state.lock().expect("no holder of this lock panics").waiting.extend(again);
         }
     }
 }
@@ -116,54 +121,82 @@ impl Scan {
         Self { requests, after, upto }
     }
 
-    async fn run(mut self, shared: &Arc<Shared>) {
-        let outcome = self.read(shared).await;
-        let reach = match outcome {
-            Ok(()) => shared.store.log_reach().await.map_err(|_| ReplayError::Unavailable),
-            Err(error) => Err(error),
-        };
-        for mut r in self.requests.into_values().flatten() {
-            let overrun = |reach: &crate::store::LogReach| {
-                reach.incarnation != r.from.incarnation || r.from.position.prev.overrun_by(reach.horizon, &reach.now)
-            };
-            let replayed = match &reach {
-                Err(error) => Err(error.clone()),
-                Ok(reach) if overrun(reach) => Err(ReplayError::Reset),
-                Ok(_) => Ok(r.found()),
-            };
-            // A client that has gone away needs no answer.
-            let _ = r.answer.send(replayed);
+    /// The clients that are too far behind are told so; those that only shared the scan with them are returned.
+    async fn run(mut self, shared: &Arc<Shared>) -> Vec<Request> {
+        // First whether it is worth while: whoever is behind the horizon would only find that out at the end.
+        match shared.store.log_reach().await {
+            Ok(reach) => self.refuse(&reach),
+            Err(_) => return self.answer_all(Err(ReplayError::Unavailable)),
         }
+        if self.requests.is_empty() {
+            return Vec::new();
+        }
+        match self.read(shared).await {
+            // And again: TRUNCATE is not MVCC-safe.
+            Ok(()) => match shared.store.log_reach().await {
+                Ok(reach) => {
+                    self.refuse(&reach);
+                    self.answer_all(Ok(()))
+                }
+                Err(_) => self.answer_all(Err(ReplayError::Unavailable)),
+            },
+            Err(ReplayError::TooMany(limit)) => {
+                let all = self.requests.into_values().flatten();
+                let (furthest, rest): (Vec<_>, Vec<_>) = all.partition(|r| r.from.position.prev == self.after);
+                furthest.into_iter().for_each(|r| r.answer(Err(ReplayError::TooMany(limit))));
+                rest.into_iter().map(Request::anew).collect()
+            }
+            Err(error) => self.answer_all(Err(error)),
+        }
+    }
+
+    fn answer_all(self, outcome: Result<(), ReplayError>) -> Vec<Request> {
+        for mut r in self.requests.into_values().flatten() {
+            let found = outcome.clone().map(|()| r.found());
+            r.answer(found);
+        }
+        Vec::new()
+    }
+
+    /// Answers those to whom the log does not reach back.
+    fn refuse(&mut self, reach: &LogReach) {
+        let gone = |r: &mut Request| {
+            reach.incarnation != r.from.incarnation || r.from.position.prev.overrun_by(reach.horizon, &reach.now)
+        };
+        for requests in self.requests.values_mut() {
+            requests.extract_if(.., gone).for_each(|r| r.answer(Err(ReplayError::Reset)));
+        }
+        self.requests.retain(|_, requests| !requests.is_empty());
     }
 
     async fn read(&mut self, shared: &Arc<Shared>) -> Result<(), ReplayError> {
         let routing = shared.routing();
-        let page_rows = shared.config.replay_page_rows;
-        let (mut beyond, mut scanned) = (0, 0);
-        loop {
-            let page = shared.store.log_page(&self.after, beyond, &self.upto, page_rows as i64).await;
-            let page = page.map_err(|error| {
+        let max = shared.config.replay_rows_max;
+        let (after, upto) = (self.after.clone(), self.upto.clone());
+        let mut broken_off = false;
+        let read = shared.store.log_after(&after, &upto, max as i64 + 1, |row| {
+            self.offer(&routing, &row);
+            if self.wanting() {
+                return ControlFlow::Continue(());
+            }
+            broken_off = true;
+            ControlFlow::Break(())
+        });
+        match read.await {
+            Ok(rows) if rows > max && !broken_off => Err(ReplayError::TooMany(max)),
+            Ok(_) => Ok(()),
+            Err(StoreError::Timeout) => Err(ReplayError::TooMany(max)),
+            Err(error) => {
                 if !matches!(error, StoreError::Unavailable(_)) {
                     tracing::error!(%error, "router.replay: the log cannot be read");
                 }
-                ReplayError::Unavailable
-            })?;
-            scanned += page.len();
-            if scanned > shared.config.replay_rows_max {
-                return Err(ReplayError::TooMany(shared.config.replay_rows_max));
-            }
-            for row in &page {
-                self.offer(&routing, row);
-            }
-            match page.last() {
-                Some(row) if page.len() == page_rows && self.wanting() => beyond = row.id,
-                _ => return Ok(()),
+                Err(ReplayError::Unavailable)
             }
         }
     }
 
     fn wanting(&self) -> bool {
-        self.requests.values().flatten().any(|r| r.drains[0].len() < r.limit)
+        self.requests.values().flatten().any(Request::wants_more)
     }
 
     fn offer(&mut self, routing: &Routing, row: &LogRow) {
@@ -175,13 +208,13 @@ impl Scan {
             match message.target.clone() {
                 Target::One(channel) => {
                     for r in self.requests.get_mut(&channel).into_iter().flatten() {
-                        r.take(row, &message);
+                        r.take(&message);
                     }
                 }
                 Target::Family(pattern) => {
                     for r in self.requests.values_mut().flatten() {
                         if pattern.matches(r.channel.as_str()).is_some() {
-                            r.take(row, &message);
+                            r.take(&message);
                         }
                     }
                 }
@@ -192,15 +225,16 @@ impl Scan {
 
 impl Request {
     /// Takes a message that the client lacks and that was dispatched before it registered.
-    fn take(&mut self, row: &LogRow, message: &Message) {
-        if !message.replay || self.from.position.includes(row.xid, row.id) || !self.upto.includes(row.xid, row.id) {
+    fn take(&mut self, message: &Message) {
+        let Stamp::Log { xid, id } = message.stamp else { return };
+        if !message.replay || self.from.position.includes(xid, id) || !self.upto.includes(xid, id) {
             return;
         }
         // The place in our stream: of the drains that `upto` knows, the one this row came in.
         let (from, upto) = (&self.from.position, &self.upto);
-        let (drain, prev, cur) = if from.cur.sees(row.xid) {
+        let (drain, prev, cur) = if from.cur.sees(xid) {
             (0, &from.prev, &from.cur)
-        } else if upto.prev.sees(row.xid) {
+        } else if upto.prev.sees(xid) {
             (1, &from.cur, &upto.prev)
         } else {
             (2, &upto.prev, &upto.cur)
@@ -209,8 +243,25 @@ impl Request {
             self.more = true;
             return;
         }
-        let position = Position { prev: prev.clone(), cur: cur.clone(), id: row.id };
+        let position = Position { prev: prev.clone(), cur: cur.clone(), id };
         self.drains[drain].push((message.clone(), position));
+    }
+
+    /// Rows come in id order, whatever drain they belong to: only a full list with nothing ahead of it is an end.
+    fn wants_more(&self) -> bool {
+        let full = |drain: usize| self.drains[drain].len() == self.limit;
+        let first_is_empty = self.from.position.prev == self.from.position.cur;
+        !(self.more && (full(0) || (first_is_empty && full(1))))
+    }
+
+    fn answer(self, answer: Answer) {
+        // A client that has gone away needs none.
+        let _ = self.answer.send(answer);
+    }
+
+    /// For another scan.
+    fn anew(self) -> Self {
+        Self { drains: Default::default(), more: false, ..self }
     }
 
     fn found(&mut self) -> Replayed {

@@ -27,6 +27,16 @@ pub enum Routed<'r> {
 
 /// Calls `out` for everything that `row` leads to under the routes it was captured with.
 pub fn route<'r>(routing: &'r Routing, row: &LogRow, mut out: impl FnMut(Routed<'r>)) {
+    let mut part = 0;
+    // The routes come in the order of their ids, live and when replayed: so do the numbers.
+    let mut out = |routed| match routed {
+        Routed::Message(mut message) => {
+            message.stamp = Stamp::Log { xid: row.xid, id: row.message_number(part) };
+            part = part.saturating_add(1);
+            out(Routed::Message(message));
+        }
+        other => out(other),
+    };
     match row.op {
         Op::Config => {}
         Op::Send => {
@@ -40,7 +50,7 @@ pub fn route<'r>(routing: &'r Routing, row: &LogRow, mut out: impl FnMut(Routed<
                 // A negative id: its condition could not be evaluated, and counts as held.
                 let held = !r.has_when || row.matched.iter().any(|m| m.abs() == r.id);
                 if held && r.takes(row.op) {
-                    Case { row, route: r, family: routing.family(r.family), images: &images }.run(&mut out);
+                    Case { routing, row, route: r, images: &images }.run(&mut out);
                 }
             }
         }
@@ -58,7 +68,7 @@ fn sent(routing: &Routing, row: &LogRow) -> Option<Message> {
         data: row.new.clone().unwrap_or_else(null),
         at_us: row.at_us,
         conflate: None,
-        stamp: Stamp::Log { xid: row.xid, id: row.id },
+        stamp: Stamp::Log { xid: row.xid, id: row.message_number(0) },
         replay: !state,
     })
 }
@@ -101,9 +111,9 @@ impl<'a> Image<'a> {
 
 /// One row under one route.
 struct Case<'a, 'r> {
+    routing: &'r Routing,
     row: &'a LogRow,
     route: &'r Route,
-    family: &'r Family,
     images: &'a Images<'a>,
 }
 
@@ -123,48 +133,60 @@ impl<'r> Case<'_, 'r> {
         if [&old, &new].into_iter().all(|c| !matches!(c, Some(Some(_)))) {
             return out(Routed::NoChannel);
         }
-        let (old, new) = (old.flatten(), new.flatten());
-        if self.family.state && !self.family.row_is_message {
-            if old != new {
-                old.into_iter().for_each(|c| out(Routed::Dirty(self.route.family, c)));
-            }
-            new.into_iter().for_each(|c| out(Routed::Dirty(self.route.family, c)));
-            return;
-        }
         // Seen from one channel, a row that moves there is an insert, one that moves away a delete: the
         // old channel must not learn the new content.
+        let (old, new) = (old.flatten(), new.flatten());
         let stays = old == new;
-        if !stays || self.row.op == Op::Delete {
-            let old = old.map(|c| self.message(c, Op::Delete, self.images.old.as_ref()));
-            old.into_iter().for_each(|m| out(Routed::Message(m)));
+        if let Some(channel) = old.filter(|_| !stays) {
+            out(self.one(channel, Op::Delete, self.images.old.as_ref()));
         }
         if let Some(channel) = new {
             let op = if stays { self.row.op } else { Op::Insert };
-            out(Routed::Message(self.message(channel, op, self.images.new.as_ref())));
+            out(self.one(channel, op, self.images.new.as_ref()));
         }
     }
 
+    /// What a change means for one channel.
+    fn one(&self, channel: ChannelName, op: Op, image: Option<&Image>) -> Routed<'r> {
+        let id = self.family_of(&channel);
+        let family = self.routing.family(id);
+        if family.state && !family.row_is_message {
+            Routed::Dirty(id, channel)
+        } else {
+            Routed::Message(self.message(family, channel, op, image))
+        }
+    }
+
+    /// The channel's family: the route's, unless the name is that of a more specific one.
+    fn family_of(&self, channel: &ChannelName) -> FamilyId {
+        if self.routing.family(self.route.family).pattern.is_alone() {
+            return self.route.family;
+        }
+        self.routing.family_of(channel.as_str()).map_or(self.route.family, |(id, _)| id)
+    }
+
     fn truncated(&self) -> Routed<'r> {
-        if self.family.state && !self.family.row_is_message {
+        let family = self.routing.family(self.route.family);
+        if family.state && !family.row_is_message {
             return Routed::DirtyFamily(self.route.family);
         }
         Routed::Message(Message {
-            target: Target::Family(self.family.pattern.clone()),
+            target: Target::Family(family.pattern.clone()),
             event: self.route.event.clone().unwrap_or_else(|| Op::Truncate.name().into()),
             data: null(),
             at_us: self.row.at_us,
             conflate: None,
             stamp: self.stamp(),
-            replay: !self.family.state,
+            replay: !family.state,
         })
     }
 
-    fn message(&self, channel: ChannelName, op: Op, image: Option<&Image>) -> Message {
+    fn message(&self, family: &Family, channel: ChannelName, op: Op, image: Option<&Image>) -> Message {
         let columns = self.route.columns.as_deref();
         // Of a channel that is one row, a vanished row's state is null; one that holds many must say which row.
-        let gone = op == Op::Delete && self.family.row_is_message && self.family.pattern.params().next().is_some();
+        let gone = op == Op::Delete && family.row_is_message && family.pattern.params().next().is_some();
         let data = image.filter(|_| !gone).map_or_else(null, |i| i.data(columns));
-        let conflate = self.family.conflate.as_ref().and_then(|key| {
+        let conflate = family.conflate.as_ref().and_then(|key| {
             let key = key.fill(|_, column| image?.text(column))?;
             Some(Arc::from(key.as_str()))
         });
@@ -173,20 +195,20 @@ impl<'r> Case<'_, 'r> {
             event: self.route.event.clone().unwrap_or_else(|| op.name().into()),
             data,
             at_us: self.row.at_us,
-            conflate: conflate.or_else(|| self.family.row_is_message.then(|| self.whole_channel()).flatten()),
+            conflate: conflate.or_else(|| family.row_is_message.then(|| whole_channel(family)).flatten()),
             stamp: self.stamp(),
-            replay: !self.family.state,
+            replay: !family.state,
         }
     }
 
-    /// The key of a channel that is one row: every newer message replaces the older.
-    fn whole_channel(&self) -> Option<Arc<str>> {
-        self.family.pattern.params().next().map(|_| Arc::from(""))
-    }
-
     fn stamp(&self) -> Stamp {
-        Stamp::Log { xid: self.row.xid, id: self.row.id }
+        Stamp::Log { xid: self.row.xid, id: self.row.message_number(0) }
     }
+}
+
+/// The key of a channel that is one row: every newer message replaces the older.
+fn whole_channel(family: &Family) -> Option<Arc<str>> {
+    family.pattern.params().next().map(|_| Arc::from(""))
 }
 
 fn null() -> Bytes {

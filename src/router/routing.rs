@@ -1,6 +1,7 @@
 //! The router's configuration as it stands in `rowcast.route` and `rowcast.channel`, ready for look-ups.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::domain::{ChannelName, FamilyInfo, Op, Pattern, PatternError};
@@ -85,6 +86,7 @@ impl Routing {
             };
             routing.by_source.entry(row.source).or_default().push(route);
         }
+        routing.separate();
         routing.index();
         Ok(routing)
     }
@@ -128,6 +130,39 @@ impl Routing {
             Some((id, _)) => self.families[id].info(),
             None => FamilyInfo { pattern: channel.as_str().into(), state: false, has_view: false, from_log: true },
         }
+    }
+
+    /// Makes each family leave out what a more specific one matches, so that a name has one family wherever it is asked.
+    fn separate(&mut self) {
+        let mut by_prefix: BTreeMap<&str, Vec<FamilyId>> = BTreeMap::new();
+        for (id, family) in self.families.iter().enumerate() {
+            by_prefix.entry(family.pattern.prefix()).or_default().push(id);
+        }
+        let exceptions: Vec<Vec<Pattern>> = (0..self.families.len())
+            .map(|id| {
+                let pattern = &self.families[id].pattern;
+                if pattern.params().next().is_none() {
+                    return Vec::new();
+                }
+                // Two families can share a name only if one's prefix begins the other's.
+                let prefix = pattern.prefix();
+                let within = by_prefix.range(prefix..).take_while(|(p, _)| p.starts_with(prefix)).map(|(_, ids)| ids);
+                let around = (0..prefix.len()).filter_map(|n| by_prefix.get(prefix.get(..n)?));
+                let others = within.chain(around).flatten().filter(|&&other| self.rank(other) > self.rank(id));
+                others.map(|&other| self.families[other].pattern.as_ref().clone()).collect()
+            })
+            .collect();
+        for (family, others) in self.families.iter_mut().zip(exceptions) {
+            if !others.is_empty() {
+                family.pattern = Arc::new(family.pattern.as_ref().clone().except(others));
+            }
+        }
+    }
+
+    /// Of two families that match a name, it belongs to the one with the higher rank.
+    fn rank(&self, id: FamilyId) -> (usize, usize, Reverse<FamilyId>) {
+        let pattern = &self.families[id].pattern;
+        (pattern.literal_bytes(), pattern.prefix().len(), Reverse(id))
     }
 
     fn index(&mut self) {

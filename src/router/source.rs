@@ -85,7 +85,12 @@ impl Source for Router {
             let family = routing.family_of(channel.as_str()).map(|(id, _)| routing.family(id));
             match family.and_then(|f| self.shared.reader(f)) {
                 Some(reader) => reader.read(channel).await,
-                None => Err(ReadError::View { detail: "this channel has no view".into() }),
+                // Nothing to read: empty, as of now.
+                None => {
+                    let nothing: &[u8] = if family.is_some_and(|f| f.state) { b"null" } else { b"[]" };
+                    let snapshot = self.shared.outlet.settled().ok_or(ReadError::Unavailable)?;
+                    Ok(Reading { snapshot, data: bytes::Bytes::from_static(nothing) })
+                }
             }
         })
     }

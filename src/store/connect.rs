@@ -5,7 +5,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use super::Config;
 use crate::domain::{DatabaseUrl, HostPlace, SslMode, SslRootCert};
 
-/// The first host only: the pool follows one server, and failover is a new incarnation anyway.
+/// The first host only: the pool follows one server, and name a virtual address for failover.
 pub fn options(url: &DatabaseUrl, config: &Config) -> PgConnectOptions {
     let host = url.hosts.first().expect("a DatabaseUrl has at least one host");
     let mut options = PgConnectOptions::new_without_pgpass()

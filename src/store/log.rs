@@ -1,4 +1,7 @@
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 
 use super::{Store, StoreError};
 use crate::domain::{Incarnation, LogRow, Op, Snapshot, Xid};
@@ -41,28 +44,34 @@ pub struct LogReach {
 
 impl Store {
     pub async fn routes(&self) -> Result<Vec<RouteRow>, StoreError> {
-        Ok(sqlx::query_file_as!(RouteRow, "sql/store/routes.sql").fetch_all(&self.pool).await?)
+        self.bounded(async { Ok(sqlx::query_file_as!(RouteRow, "sql/store/routes.sql").fetch_all(&self.pool).await?) })
+            .await
     }
 
     pub async fn families(&self) -> Result<Vec<FamilyRow>, StoreError> {
-        Ok(sqlx::query_file_as!(FamilyRow, "sql/store/families.sql").fetch_all(&self.pool).await?)
+        self.bounded(async {
+            Ok(sqlx::query_file_as!(FamilyRow, "sql/store/families.sql").fetch_all(&self.pool).await?)
+        })
+        .await
     }
 
-    /// Rows that `upto` sees and `after` does not, with ids beyond `beyond`, in id order, at most `limit`.
-    pub async fn log_page(
+    /// Calls `each` with the rows that `upto` sees and `after` does not, in id order, as they come from ONE statement,
+    /// until it answers `Break` or `limit` have come. Returns how many were read.
+    pub async fn log_after(
         &self,
         after: &Snapshot,
-        beyond: i64,
         upto: &Snapshot,
         limit: i64,
-    ) -> Result<Vec<LogRow>, StoreError> {
-        let rows = sqlx::query_file!("sql/store/log_page.sql", after.to_string(), beyond, upto.to_string(), limit)
-            .fetch_all(&self.pool)
-            .await?;
-        rows.into_iter()
-            .map(|r| {
+        mut each: impl FnMut(LogRow) -> ControlFlow<()>,
+    ) -> Result<usize, StoreError> {
+        let read = async {
+            let query = sqlx::query_file!("sql/store/log_after.sql", after.to_string(), upto.to_string(), limit);
+            let mut rows = query.fetch(&self.pool);
+            let mut count = 0;
+            while let Some(r) = rows.try_next().await? {
+                count += 1;
                 let op = r.op.bytes().next().and_then(Op::from_letter);
-                Ok(LogRow {
+                let row = LogRow {
                     id: r.id,
                     xid: r.xid as Xid,
                     at_us: r.at_us,
@@ -73,14 +82,20 @@ impl Store {
                     matched: r.matched.unwrap_or_default().into(),
                     channel: r.channel.map(Into::into),
                     event: r.event.map(Into::into),
-                })
-            })
-            .collect()
+                };
+                if each(row).is_break() {
+                    break;
+                }
+            }
+            Ok(count)
+        };
+        self.bounded(read).await
     }
 
     /// Call after reading the log: only then does it tell whether rotation came between.
     pub async fn log_reach(&self) -> Result<LogReach, StoreError> {
-        let r = sqlx::query_file!("sql/store/log_reach.sql").fetch_one(&self.pool).await?;
+        let read = async { Ok(sqlx::query_file!("sql/store/log_reach.sql").fetch_one(&self.pool).await?) };
+        let r = self.bounded(read).await?;
         let answer = |what: &str| StoreError::Answer(what.to_owned());
         Ok(LogReach {
             horizon: r.horizon as Xid,

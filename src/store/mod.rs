@@ -86,6 +86,16 @@ impl Store {
         &self.config
     }
 
+    /// `statement_timeout` is the server's, and a server that has fallen silent keeps none. So whatever the process
+    /// depends on ends on our side as well: a little later, and as `Unavailable`. The connection is given up with it.
+    async fn bounded<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let limit = Duration::from_millis(self.config.pool_wait_ms + self.config.statement_timeout_ms + 2_000);
+        match tokio::time::timeout(limit, query).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Unavailable("no answer in time".into())),
+        }
+    }
+
     /// Is the database there, and does it answer?
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query_file!("sql/store/ping.sql").fetch_one(&self.pool).await?;
@@ -94,16 +104,16 @@ impl Store {
 
     /// `rowcast.send(channel, event, payload)`; `payload` is JSON text.
     pub async fn send(&self, channel: &str, event: &str, payload: &str) -> Result<(), StoreError> {
-        sqlx::query_file!("sql/store/send.sql", channel, event, payload).fetch_one(&self.pool).await?;
+        let query = sqlx::query_file!("sql/store/send.sql", channel, event, payload);
+        self.bounded(async { Ok(query.fetch_one(&self.pool).await?) }).await?;
         Ok(())
     }
 
     /// Renews the lease under which capture records, empties old slots, cleans up.
     pub async fn tend(&self) -> Result<TendReport, StoreError> {
-        let report =
-            sqlx::query_file_scalar!("sql/store/tend.sql", self.config.log_age_max_s, self.config.log_bytes_max)
-                .fetch_one(&self.pool)
-                .await?;
+        let (age, bytes) = (self.config.log_age_max_s, self.config.log_bytes_max);
+        let query = sqlx::query_file_scalar!("sql/store/tend.sql", age, bytes);
+        let report = self.bounded(async { Ok(query.fetch_one(&self.pool).await?) }).await?;
         serde_json::from_str(&report).map_err(|e| StoreError::Answer(e.to_string()))
     }
 

@@ -51,6 +51,8 @@ metrics! {
         "Rows that only the safety poll found: 0 but around the death of a leader, and with bell => false";
     LISTENER_INCARNATIONS: Counter "listener_incarnations", "Streams begun: each after the first is a reset for everybody";
     LISTENER_FOREIGN_DROPPED: Counter "listener_foreign_dropped", "Payloads of foreign pg channels dropped for want of room";
+    LOG_BYTES: Gauge "log_bytes", "Size of the log in Postgres, as it was last tended";
+    LOG_STOPPED: Gauge "log_stopped", "1 while nothing is recorded because the log is too large";
     ROUTER_ROWS: Counter "router_rows", "Rows of the log routed";
     ROUTER_MESSAGES: Counter "router_messages", "Messages made from rows";
     ROUTER_DIRTY_KEYS: Counter "router_dirty_keys", "Keys of state channels that changed while somebody listened";

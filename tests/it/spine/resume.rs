@@ -136,3 +136,83 @@ async fn a_state_channel_resumes_with_its_present_state() {
     assert_eq!(ws.next_of("snapshot").await["data"]["v"], "c");
     server.stop().await;
 }
+
+/// One row may lead to several messages: a place in the stream counts messages, not rows.
+#[tokio::test]
+async fn a_cut_between_two_messages_of_one_row_loses_neither() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table task (id int primary key, owner text);
+         select rowcast.watch('task', 'tasks', event => 'first'), rowcast.watch('task', 'tasks', event => 'second');
+         select rowcast.watch('task', 'of:{owner}')",
+    )
+    .await;
+    let server = Server::start(&db).await;
+    let mut ws = client(&server).await;
+    subscribe(&mut ws, "tasks").await;
+    db.exec("insert into task values (1, 'ann'), (2, 'ann')").await;
+    let mut frames = Vec::new();
+    for _ in 0..4 {
+        let frame = ws.next_of("event").await;
+        frames.push((format!("{} {}", frame.str_of("event"), frame["data"]["id"]), frame.str_of("cursor").to_owned()));
+    }
+    assert_eq!(frames.iter().map(|f| f.0.as_str()).collect::<Vec<_>>(), ["first 1", "second 1", "first 2", "second 2"]);
+    mark(&db, "tasks", "end").await;
+    let other = Server::start(&db).await;
+    for server in [&server, &other] {
+        for (n, (_, cursor)) in frames.iter().enumerate() {
+            let mut ws = resume(server, "tasks", cursor).await;
+            for (expected, _) in &frames[n + 1..] {
+                let frame = ws.next_of("event").await;
+                assert_eq!(
+                    &format!("{} {}", frame.str_of("event"), frame["data"]["id"]),
+                    expected,
+                    "after message {n}"
+                );
+            }
+            assert_eq!(ws.next_of("event").await["event"], "mark");
+        }
+    }
+    // The same over REST, a message a page.
+    let cursor = frames[0].1.clone();
+    let (mut cursor, mut seen) = (cursor, Vec::new());
+    loop {
+        let url = other.http(&format!("/api/channels/tasks/events?limit=1&cursor={cursor}"));
+        let page: serde_json::Value =
+            crate::kit::http_client().get(url).send().await.expect("served").json().await.expect("JSON");
+        let events = page["events"].as_array().unwrap_or_else(|| panic!("events in {page}"));
+        seen.extend(events.iter().map(|e| e["event"].as_str().expect("a name").to_owned()));
+        cursor = page["cursor"].as_str().expect("a cursor").to_owned();
+        if page["more"] != true {
+            break;
+        }
+    }
+    assert_eq!(seen, ["second", "first", "second", "mark"]);
+    server.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_loads_by_rest_and_streams_from_there() {
+    let db = TestDb::new().await;
+    db.exec(ITEMS).await;
+    let server = Server::start(&db).await;
+    let snapshot =
+        crate::kit::http_client().get(server.http("/api/channels/items/snapshot")).send().await.expect("served");
+    assert_eq!(snapshot.status(), 200);
+    let snapshot: serde_json::Value = snapshot.json().await.expect("JSON");
+    assert_eq!(snapshot["data"], json!([]));
+    db.exec("insert into item values (1)").await;
+    let mut ws = resume(&server, "items", snapshot["cursor"].as_str().expect("a cursor")).await;
+    assert_eq!(ws.next_of("event").await["data"]["id"], 1);
+    let body = json!({"event": "hello", "data": {"n": 1}});
+    let sent = crate::kit::http_client()
+        .post(server.http("/api/channels/items/events"))
+        .json(&body)
+        .send()
+        .await
+        .expect("served");
+    assert_eq!(sent.status(), 202);
+    assert_eq!(ws.next_of("event").await["event"], "hello");
+    server.stop().await;
+}

@@ -210,3 +210,48 @@ async fn a_slow_view_delays_nobody_else_and_is_cut_off() {
     while slow.next().await["data"] != 4 {}
     server.stop().await;
 }
+
+/// `student:5:grades` also has the shape of `student:{id}`, but it is another family's.
+#[tokio::test]
+async fn families_that_overlap_keep_apart() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table student (id text primary key, name text); create table grade (student text, g int);
+         insert into student values ('5', 'ann'); insert into grade values ('5', 1);
+         create view grades as select student, count(*) as n from grade group by 1;
+         select rowcast.define_channel('student:{id}', kind => 'state', view => 'student'),
+                rowcast.define_channel('student:{student}:grades', kind => 'state', view => 'grades');
+         select rowcast.watch('student', 'student:{id}'), rowcast.watch('grade', 'student:{student}:grades')",
+    )
+    .await;
+    let server = Server::start(&db).await;
+    let (mut student, mut grades) = (client(&server).await, client(&server).await);
+    subscribe(&mut student, "student:5").await;
+    assert_eq!(subscribe(&mut grades, "student:5:grades").await["data"]["n"], 1);
+    // Everything subscribed of the wider family is read again: the narrower one is not its own.
+    db.exec("truncate student").await;
+    assert_eq!(state(&mut student).await, "null");
+    db.exec("insert into grade values ('5', 2)").await;
+    assert_eq!(state(&mut grades).await, r#"{"student":"5","n":2}"#);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_keys_throttle_does_not_hold_up_another() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table t (id int primary key, v int); insert into t values (1, 0), (2, 0); create view tv as select * from t;
+         select rowcast.define_channel('t:{id}', kind => 'state', view => 'tv', throttle_ms => 3600000); select rowcast.watch('t', 't:{id}')",
+    )
+    .await;
+    let server = Server::start(&db).await;
+    let (mut one, mut two) = (client(&server).await, client(&server).await);
+    subscribe(&mut one, "t:1").await;
+    subscribe(&mut two, "t:2").await;
+    db.exec("update t set v = 1 where id = 1").await;
+    assert_eq!(state(&mut one).await, r#"{"id":1,"v":1}"#);
+    db.exec("update t set v = 2 where id = 1").await; // sits out an hour
+    db.exec("update t set v = 1 where id = 2").await;
+    assert_eq!(state(&mut two).await, r#"{"id":2,"v":1}"#);
+    server.stop().await;
+}

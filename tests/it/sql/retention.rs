@@ -121,3 +121,30 @@ async fn an_incarnation_stays_the_same_until_reset_or_a_crash() {
     let other = TestDb::new().await;
     assert_ne!(other.text(of).await, db.text(of).await, "another database is another stream");
 }
+
+/// A dump that went into another cluster: a horizon and rows of transactions that are still to come there, and, with the
+/// log left out, ids that begin below those of the routes.
+#[tokio::test]
+async fn a_dump_restored_elsewhere_begins_a_new_stream() {
+    let db = TestDb::new().await;
+    db.exec("select rowcast.send('x', 'y') from generate_series(1, 9)").await;
+    db.exec("create table t (id int); select rowcast.watch('t', 't'); insert into t values (1)").await;
+    for foreign in [
+        "update rowcast.state set horizon = '9000000000000'",
+        "update rowcast.event set xid = '9000000000000' where source > 0",
+        "select setval('rowcast.event_id', 1)",
+    ] {
+        let before = db.text("select rowcast.incarnation()").await;
+        db.exec(foreign).await;
+        db.exec("select rowcast.tend(3600, 1073741824)").await;
+        assert_ne!(db.text("select rowcast.incarnation()").await, before, "{foreign}");
+        assert_eq!(db.text(HORIZON).await, "0", "{foreign}");
+        db.exec("insert into t values (2)").await;
+        let routed =
+            "select count(*)::text from rowcast.event e join rowcast.route r using (source) where e.id >= r.since";
+        assert_ne!(db.text(routed).await, "0", "{foreign}");
+        let again = db.text("select rowcast.incarnation()").await;
+        db.exec("select rowcast.tend(3600, 1073741824)").await;
+        assert_eq!(db.text("select rowcast.incarnation()").await, again, "once is enough: {foreign}");
+    }
+}
