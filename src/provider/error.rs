@@ -12,7 +12,7 @@ pub enum ProviderError {
     #[error("answered with HTTP status {status}")]
     Status { status: u16 },
     /// Asked too often: HTTP 429, 503 with `Retry-After`, or the provider's own word for it.
-    #[error("asked too often{}", match .retry_after { Some(d) => format!(", wants to be left alone for {} s", d.as_secs()), None => String::new() })]
+    #[error("asked too often{}", left_alone(.retry_after))]
     RateLimited { retry_after: Option<Duration> },
     /// The plan's requests are used up, usually until next month.
     #[error("the plan's quota is used up")]
@@ -53,4 +53,8 @@ impl ProviderError {
     pub(super) fn ends_the_round(&self) -> bool {
         matches!(self, Self::RateLimited { .. } | Self::Quota | Self::Auth)
     }
+}
+
+fn left_alone(retry_after: &Option<Duration>) -> String {
+    retry_after.map(|d| format!(", wants to be left alone for {} s", d.as_secs())).unwrap_or_default()
 }

@@ -165,7 +165,7 @@ fn read(reply: &Reply, pair: Pair) -> Result<Decimal, ProviderError> {
     };
     amount(data.destination.amount)
         .zip(amount(data.source.amount))
-        .and_then(|(bought, sold)| bought.checked_div(sold))
+        .and_then(|(bought, sold)| Some(bought.checked_div(sold)?.normalize()))
         .and_then(number::in_bounds)
         .ok_or(ProviderError::Malformed { what: "its amounts make no rate" })
 }

@@ -7,12 +7,12 @@
 //! ```
 //! Each opening by failure lasts twice as long as the one before, at most 30 min, ±10 %; closing starts over at 30 s.
 
-use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 
 use super::error::ProviderError;
+use super::held::{Held, Why};
 
 const FAILURES_MAX: u32 = 5;
 const SUCCESSES_TO_CLOSE: u32 = 2;
@@ -49,29 +49,6 @@ enum State {
     Closed { failures: u32 },
     Open(Held),
     HalfOpen { successes: u32, probing: bool },
-}
-
-/// Not to be asked, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    pub why: Why,
-    since: DateTime<Utc>,
-    /// None: until the configuration is loaded again, or (`Probing`) until the probe is back.
-    pub until: Option<DateTime<Utc>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    Failing,
-    RateLimited,
-    Quota,
-    Auth,
-    /// A probe is on its way.
-    Probing,
-    /// Our own minimal interval.
-    Interval,
-    /// It announced when it will have news.
-    NoNews,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,33 +185,6 @@ impl Guard {
 
     fn rest(&mut self, why: Why, since: DateTime<Utc>, until: Option<DateTime<Utc>>) {
         self.rest = Some(Held { why, since, until });
-    }
-}
-
-impl Held {
-    /// A clock that was set back ends it: better once too often than silent for the difference.
-    fn holds(&self, now: DateTime<Utc>) -> bool {
-        let clock_went_back = now < self.since && self.until.is_some();
-        !clock_went_back && self.until.is_none_or(|until| now < until)
-    }
-}
-
-impl fmt::Display for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.why {
-            Why::Failing => "keeps failing",
-            Why::RateLimited => "was asked too often",
-            Why::Quota => "has no requests left",
-            Why::Auth => "refused the key",
-            Why::Probing => "is being tried",
-            Why::Interval => "was asked just now",
-            Why::NoNews => "has no news yet",
-        })?;
-        match (self.until, self.why) {
-            (Some(until), _) => write!(f, ", asked again after {}", until.format("%Y-%m-%dT%H:%M:%SZ")),
-            (None, Why::Probing) => Ok(()),
-            (None, _) => f.write_str(", asked again when the configuration is loaded anew"),
-        }
     }
 }
 
@@ -408,8 +358,10 @@ mod tests {
         let steps =
             vec![(0, Begin), (1, H(Why::Interval, Some(600))), (600, timeout()), (601, H(Why::Interval, Some(660)))];
         run("interval", 600, MIDDLE, steps);
-        // The clock was set back by an hour.
-        run("interval", 600, MIDDLE, vec![(0, Win), (-3600, Win), (-3600, H(Why::Interval, Some(-3000)))]);
+        // The clock was set back: by an hour, by more.
+        let steps =
+            vec![(0, Win), (-3600, H(Why::Interval, Some(600))), (-3601, Win), (-3601, H(Why::Interval, Some(-3001)))];
+        run("interval", 600, MIDDLE, steps);
     }
 
     #[test]

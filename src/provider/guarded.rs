@@ -5,7 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::{Answer, Wanted};
 use super::error::ProviderError;
-use super::guard::{Circuit, Guard, Held, Luck};
+use super::guard::{Circuit, Guard, Luck};
+use super::held::Held;
 use super::{Cadence, Kind, Provider};
 
 /// A provider behind its guard, with its last answer.
