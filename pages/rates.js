@@ -74,10 +74,14 @@ function add(key, row) {
   const rate = part(item, "rate", "");
   const pair = { item, rate, change, text: "" };
   pairs.set(key, pair);
-  // Kept in the order of their keys, wherever a new one comes.
-  const after = [...pairs.keys()].filter((k) => k > key).sort()[0];
+  const after = [...pairs.keys()].filter((k) => rank(k) > rank(key)).sort((a, b) => (rank(a) < rank(b) ? -1 : 1))[0];
   $("pairs").insertBefore(item, after ? pairs.get(after).item : null);
   return pair;
+}
+
+/** The dollar's pairs first, then by name; wherever a new one comes, it finds its place. */
+function rank(key) {
+  return `${key.startsWith("USD") ? 0 : 1}${key}`;
 }
 
 function remove(key, pair) {

@@ -4,18 +4,18 @@
 
 mod channel;
 mod cursor;
+mod database;
 mod log;
 mod message;
 mod pattern;
 mod port;
-mod resume;
 mod snapshot;
 
 pub use channel::{CHANNEL_BYTES_MAX, ChannelError, ChannelName};
 pub use cursor::{Cursor, CursorError, Incarnation, Position};
+pub use database::{ChannelBinding, DatabaseHost, DatabaseUrl, DatabaseUrlError, HostPlace, SslMode, SslRootCert};
 pub use log::{Feed, LogRow, Op, SOURCE_CONFIG, SOURCE_SEND};
 pub use message::{Batch, Message, Stamp, Target};
 pub use pattern::{Pattern, PatternError};
-pub use port::{Boxed, Dialect, Drains, FamilyInfo, Outlet, ReadError, Reading, ReplayError, Source};
-pub use resume::arrange;
+pub use port::{Boxed, Dialect, Drains, FamilyInfo, Outlet, ReadError, Reading, ReplayError, Replayed, Source};
 pub use snapshot::{Snapshot, SnapshotError, Xid};

@@ -46,8 +46,11 @@ pub struct FamilyInfo {
     pub pattern: Arc<str>,
     /// A state channel sends the newest state and resumes with it; an event channel replays.
     pub state: bool,
-    /// Has a view to take snapshots from. An event channel without one starts empty.
+    /// Has a query that gives its content. An event channel without one starts empty, a state channel with null.
     pub has_view: bool,
+    /// Its messages are rows of the log: a query may show one that is still to be dispatched. Else they are readings
+    /// themselves (a state channel with a view), and say as of when.
+    pub from_log: bool,
 }
 
 /// A channel's content as of a snapshot.
@@ -83,6 +86,9 @@ pub enum ReplayError {
     Unavailable,
 }
 
+/// Events with the positions that their cursors show, and whether there are more.
+pub type Replayed = (Vec<(Message, Position)>, bool);
+
 /// The router, as `connection` and `http` see it: what a channel is, shows and has shown.
 pub trait Source: Send + Sync {
     fn family(&self, channel: &ChannelName) -> FamilyInfo;
@@ -99,7 +105,7 @@ pub trait Source: Send + Sync {
         from: &'a Cursor,
         upto: &'a Position,
         limit: usize,
-    ) -> Boxed<'a, Result<(Vec<(Message, Position)>, bool), ReplayError>>;
+    ) -> Boxed<'a, Result<Replayed, ReplayError>>;
 }
 
 /// A dialect of the wire, as the hub sees it: payloads only, the hub adds the framing.

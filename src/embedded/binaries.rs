@@ -15,6 +15,7 @@ pub struct Binaries {
 
 impl Binaries {
     /// `PG_BIN` decides where it is set; else the version that `wanted` (existing data) needs, else the highest.
+    #[expect(clippy::disallowed_methods, reason = "PG_BIN is about this machine, not about rowcast")]
     pub fn find(wanted: Option<u32>) -> Result<Self, EmbeddedError> {
         if let Some(dir) = std::env::var_os("PG_BIN").filter(|d| !d.is_empty()) {
             let dir = PathBuf::from(dir);

@@ -60,6 +60,7 @@ impl Place {
 
     /// A command that runs as the server's user, in a process group of its own: the Ctrl-C of our terminal is
     /// for us, and we stop the server when our own shutdown has come that far.
+    #[expect(clippy::disallowed_methods, reason = "libpq's variables must not reach the server")]
     pub fn command(&self, exe: &Path) -> Command {
         let mut c = Command::new(exe);
         if let Some(User { uid, gid }) = self.run_as {

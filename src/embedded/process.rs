@@ -25,8 +25,11 @@ impl Server {
             loop {
                 if let Some(status) = server.child.try_wait().map_err(io("wait for", &binaries.dir))? {
                     let log = log_tail(place);
-                    // The backends of a killed postmaster take a moment to notice its death.
-                    if log.contains("pre-existing shared memory block") && since.elapsed() < READY_WITHIN {
+                    // The backends of a killed postmaster take a moment to notice its death; a postmaster whose owner was
+                    // killed early takes one to write its pid file.
+                    let taken = ["pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"];
+                    if taken.iter().any(|t| log.contains(t)) && since.elapsed() < STOPPED_WITHIN {
+                        stop_leftover(place)?;
                         pause(POLL * 10);
                         break;
                     }
@@ -61,11 +64,15 @@ impl Server {
 }
 
 pub fn initdb(place: &Place, binaries: &Binaries, durable: bool) -> Result<(), EmbeddedError> {
-    // Beside its place: a cut-off initdb must not look like a cluster.
-    let (fresh, data) = (place.root.join("data.new"), place.data());
-    if fresh.exists() {
-        std::fs::remove_dir_all(&fresh).map_err(io("remove", &fresh))?;
+    // Beside its place: a cut-off initdb must not look like a cluster. Under a name of its own, for the initdb of a
+    // killed owner may still be at work.
+    let data = place.data();
+    for entry in std::fs::read_dir(&place.root).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("data.new") {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
+    let fresh = place.root.join(format!("data.new.{}", std::process::id()));
     let exe = binaries.dir.join("initdb");
     let mut initdb = place.command(&exe);
     initdb.arg("-D").arg(&fresh).args(["-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale"]);
@@ -176,8 +183,7 @@ fn log_tail(place: &Place) -> String {
     String::from_utf8_lossy(tail).trim().to_owned()
 }
 
-/// The one thread that starts or stops the cluster; nothing else waits for it.
-#[allow(clippy::disallowed_methods)]
+#[expect(clippy::disallowed_methods, reason = "on the thread that starts or stops the cluster, and nobody else's")]
 fn pause(d: Duration) {
     std::thread::sleep(d);
 }

@@ -1,1 +1,168 @@
-//! (in work)
+//! The HTTP server: upgrades, event streams, REST, health, metrics and pages.
+//!
+//! ```text
+//!  TCP ─▶ RawAcceptor ─▶ hyper ─▶ Front (log, timeout, problems, headers) ─▶ route
+//!            │                                                               │ /ws: 101, then the raw socket ─▶ hub
+//!            └── keeps each socket by its number  ◀──────────────────────────┘
+//! ```
+
+mod acceptor;
+mod config;
+mod docs;
+mod front;
+mod handshake;
+mod health;
+mod page;
+mod problem;
+mod raw;
+mod rest;
+mod schema;
+mod stream;
+mod upgrade;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::middleware::{NormalizePath, TrailingSlash};
+use poem::{EndpointExt as _, Route, Server, get};
+use tokio::task::JoinHandle;
+
+use crate::connection::{Shared, native};
+
+pub use config::Config;
+pub use health::{Check, Database, Readiness};
+pub use page::Page;
+pub use problem::{ApiError, ProblemCode};
+pub use upgrade::{Adopt, SocketRoute};
+
+use acceptor::{RawAcceptor, Registry};
+use front::{Cors, Front};
+use health::Answer;
+use page::Served;
+use stream::EventStream;
+use upgrade::Upgrade;
+
+/// What the server serves from.
+pub struct Parts {
+    /// With the hub, the source and the drains.
+    pub shared: Arc<Shared>,
+    pub database: Arc<dyn Database>,
+    pub readiness: Arc<Readiness>,
+    /// The text of `/metrics`.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub pages: Vec<Page>,
+    /// WebSocket paths besides `/ws`.
+    pub sockets: Vec<SocketRoute>,
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Bound {
+    pub address: SocketAddr,
+    /// Ends after the shutdown signal, when requests have ended or the grace has. WebSockets and event streams are
+    /// the hub's: shut it down too, or event streams are waited for.
+    pub task: JoinHandle<io::Result<()>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error("cannot listen on {address}: {source}; {advice}")]
+    Listen { address: String, source: io::Error, advice: &'static str },
+    #[error("two pages or routes have the path {0}")]
+    Route(String),
+}
+
+/// Binds, then serves until `shutdown` ends.
+pub async fn serve(
+    config: Config,
+    parts: Parts,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Bound, HttpError> {
+    let failed =
+        |source: io::Error| HttpError::Listen { advice: advice(source.kind()), address: config.listen.clone(), source };
+    let listener = acceptor::bind(&config.listen, config.backlog).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let registry = Arc::new(Registry::default());
+    let acceptor = RawAcceptor {
+        listener,
+        registry: registry.clone(),
+        prepare: parts.shared.hub_config.clone(),
+        header_timeout: Duration::from_millis(config.header_timeout_ms),
+        idle_timeout: Duration::from_millis(config.idle_timeout_ms),
+    };
+    let front = Front {
+        inner: routes(&config, parts, &registry)?.with(NormalizePath::new(TrailingSlash::Trim)),
+        registry,
+        request_timeout: Duration::from_millis(config.request_timeout_ms),
+        body_bytes_max: config.body_bytes_max,
+        cors: Cors::new(&config.cors_origins),
+    };
+    let grace = Duration::from_millis(config.shutdown_grace_ms);
+    let task = tokio::spawn(async move {
+        Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(front, shutdown, Some(grace)).await
+    });
+    Ok(Bound { address, task })
+}
+
+/// The description of the REST interface, as `openapi/openapi.yaml` keeps it.
+pub fn openapi_yaml() -> String {
+    rest::service_of_nothing().spec_yaml()
+}
+
+/// The subprotocol that a client of `/ws` may name.
+const NATIVE_PROTOCOL: &str = "rowcast.v1";
+
+fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>) -> Result<Route, HttpError> {
+    let Parts { shared, database, readiness, metrics, pages, sockets } = parts;
+    let room = room(config.connections_max, &shared);
+    let adopt = shared.clone();
+    let native = SocketRoute {
+        path: "/ws".into(),
+        protocols: &[NATIVE_PROTOCOL],
+        adopt: Arc::new(move |transport| {
+            native::open(&adopt, transport);
+        }),
+    };
+    let hub = shared.hub.clone();
+    let ready = (readiness, database.clone());
+    let mut route = Route::new()
+        .nest("/api", rest::service(shared.clone(), database, config.publish))
+        .at("/sse", get(EventStream { shared, registry: registry.clone(), room: room.clone() }))
+        .at("/healthz", get(Answer(health::alive)))
+        .at("/readyz", get(Answer(move || health::ready(ready.0.clone(), hub.clone(), ready.1.clone()))))
+        .at("/metrics", get(Answer(move || health::metrics(metrics.clone()))));
+    for socket in std::iter::once(native).chain(sockets) {
+        let path = socket.path.clone();
+        let timeout = Duration::from_millis(config.upgrade_timeout_ms);
+        let upgrade = Upgrade { route: socket, registry: registry.clone(), timeout, room: room.clone() };
+        route = route.try_at(&path, get(upgrade)).map_err(|_| HttpError::Route(path))?;
+    }
+    for page in docs::pages().into_iter().chain(pages) {
+        let path = page.path.clone();
+        route = route.try_at(&path, get(Served::new(page))).map_err(|_| HttpError::Route(path))?;
+    }
+    Ok(route)
+}
+
+fn room(connections_max: usize, shared: &Arc<Shared>) -> Arc<dyn Fn() -> Result<(), ApiError> + Send + Sync> {
+    let hub = shared.hub.clone();
+    Arc::new(move || {
+        if hub.connections() < connections_max {
+            return Ok(());
+        }
+        let detail = format!("This server keeps {connections_max} connections: try again later.");
+        Err(ApiError::new(ProblemCode::TooManyConnections, detail))
+    })
+}
+
+fn advice(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::AddrInUse => "another process has this port: stop it, or listen on another one (--listen)",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need rights: listen on a higher one (--listen)",
+        io::ErrorKind::AddrNotAvailable => "this machine does not have this address: 127.0.0.1 and 0.0.0.0 always do",
+        _ => "an address is HOST:PORT, such as 127.0.0.1:8080",
+    }
+}

@@ -21,6 +21,7 @@ pub struct Stats {
     pub drains: AtomicU64,
     pub dirty_keys: AtomicU64,
     pub view_reads: AtomicU64,
+    pub view_errors: AtomicU64,
     pub rows_without_channel: AtomicU64,
     pub when_errors: AtomicU64,
     pub too_large: AtomicU64,
@@ -31,12 +32,16 @@ pub struct Stats {
     pub messages_timed: AtomicU64,
 }
 
+/// Row images that a key query is to be asked for.
+type Search = (Arc<KeyFinder>, Arc<Reader>, Vec<Bytes>);
+
 /// What the pieces of one drain have made dirty so far.
 #[derive(Default)]
 struct Dirty {
     channels: HashMap<Arc<str>, (Arc<Reader>, HashSet<ChannelName>)>,
     families: HashMap<Arc<str>, Arc<Reader>>,
-    keys: HashMap<i32, (Arc<KeyFinder>, Arc<Reader>, Vec<Bytes>)>,
+    /// By route.
+    keys: HashMap<i32, Search>,
 }
 
 /// Runs until the feed ends.

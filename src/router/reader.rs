@@ -120,7 +120,8 @@ impl Reader {
     }
 
     fn drive(self: &Arc<Self>, state: &mut State) {
-        if !state.running && !(state.dirty.is_empty() && state.waiters.is_empty()) {
+        let idle = state.dirty.is_empty() && state.waiters.is_empty();
+        if !state.running && !idle {
             state.running = true;
             tokio::spawn(self.clone().run());
         }
@@ -189,6 +190,7 @@ impl Reader {
                 }
                 Err(error) => {
                     let error = read_error(error, timeout);
+                    self.shared.stats.view_errors.fetch_add(keys.len() as u64, Ordering::Relaxed);
                     keys.iter().for_each(|key| self.deliver(&mut batch, key, Err(error.clone())));
                 }
             }

@@ -10,10 +10,10 @@ use tokio::sync::oneshot;
 use super::route::{Routed, route};
 use super::routing::Routing;
 use super::source::Shared;
-use crate::domain::{ChannelName, Cursor, LogRow, Message, Op, Position, ReplayError, Snapshot, Target};
+use crate::domain::{ChannelName, Cursor, LogRow, Message, Op, Position, ReplayError, Replayed, Snapshot, Target};
 use crate::store::StoreError;
 
-type Replayed = Result<(Vec<(Message, Position)>, bool), ReplayError>;
+type Answer = Result<Replayed, ReplayError>;
 
 pub struct Replayer {
     shared: Arc<Shared>,
@@ -31,12 +31,12 @@ struct Request {
     from: Cursor,
     upto: Position,
     limit: usize,
-    /// What was found, by the drain it is sent with (`domain::arrange`): the client's own unfinished one, those up to
+    /// What was found, by the drain that it came in: the client's own unfinished one, those up to
     /// our `upto.prev`, and our unfinished one. Each is cut at `limit` by itself, for none may be sent before
     /// the one ahead of it is complete.
     drains: [Vec<(Message, Position)>; 3],
     more: bool,
-    answer: oneshot::Sender<Replayed>,
+    answer: oneshot::Sender<Answer>,
 }
 
 impl Replayer {
@@ -51,7 +51,7 @@ impl Replayer {
         from: &Cursor,
         upto: &Position,
         limit: usize,
-    ) -> Replayed {
+    ) -> Answer {
         let (answer, waiting) = oneshot::channel();
         {
             let mut state = self.state.lock().expect("no holder of this lock panics");
@@ -213,7 +213,7 @@ impl Request {
         self.drains[drain].push((message.clone(), position));
     }
 
-    fn found(&mut self) -> (Vec<(Message, Position)>, bool) {
+    fn found(&mut self) -> Replayed {
         let mut found: Vec<_> = std::mem::take(&mut self.drains).into_iter().flatten().collect();
         let more = self.more || found.len() > self.limit;
         found.truncate(self.limit);

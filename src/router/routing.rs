@@ -126,7 +126,7 @@ impl Routing {
     pub fn info(&self, channel: &ChannelName) -> FamilyInfo {
         match self.family_of(channel.as_str()) {
             Some((id, _)) => self.families[id].info(),
-            None => FamilyInfo { pattern: channel.as_str().into(), state: false, has_view: false },
+            None => FamilyInfo { pattern: channel.as_str().into(), state: false, has_view: false, from_log: true },
         }
     }
 
@@ -179,7 +179,12 @@ impl Family {
     }
 
     pub fn info(&self) -> FamilyInfo {
-        FamilyInfo { pattern: self.pattern.as_str().into(), state: self.state, has_view: self.read_sql.is_some() }
+        FamilyInfo {
+            pattern: self.pattern.as_str().into(),
+            state: self.state,
+            has_view: self.read_sql.is_some(),
+            from_log: !self.state || self.row_is_message,
+        }
     }
 }
 

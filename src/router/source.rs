@@ -14,7 +14,7 @@ use super::reader::Reader;
 use super::replay::Replayer;
 use super::routing::{Family, Route, Routing};
 use crate::domain::{
-    Boxed, ChannelName, Cursor, FamilyInfo, Feed, Message, Outlet, Position, ReadError, Reading, ReplayError, Source,
+    Boxed, ChannelName, Cursor, FamilyInfo, Feed, Outlet, Position, ReadError, Reading, ReplayError, Replayed, Source,
 };
 use crate::store::{Store, StoreError};
 
@@ -96,7 +96,7 @@ impl Source for Router {
         from: &'a Cursor,
         upto: &'a Position,
         limit: usize,
-    ) -> Boxed<'a, Result<(Vec<(Message, Position)>, bool), ReplayError>> {
+    ) -> Boxed<'a, Result<Replayed, ReplayError>> {
         Box::pin(self.replayer.replay(channel, from, upto, limit))
     }
 }

@@ -1,1 +1,95 @@
-//! (in work)
+//! When to end. One token, cloned to whoever must know; `app` decides the order in which things end.
+//!
+//! ```text
+//! running ──SIGTERM, SIGINT, trigger()──▶ ending ──a second signal──▶ exit at once (128 + signal)
+//! ```
+
+use std::io;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How long clients may take to read what is queued for them and to answer the close frame.
+    pub grace_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { grace_ms: 10_000 }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    triggered: Arc<watch::Sender<bool>>,
+}
+
+impl Shutdown {
+    /// Ends only by `trigger`.
+    #[allow(clippy::new_without_default, reason = "a token that nobody shares would end nothing")]
+    pub fn new() -> Self {
+        Self { triggered: Arc::new(watch::Sender::new(false)) }
+    }
+
+    /// Ends by SIGTERM and SIGINT, too. Must be called in a tokio runtime; from its return on, the signals no
+    /// longer kill the process.
+    pub fn on_signals() -> io::Result<Self> {
+        let shutdown = Self::new();
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let token = shutdown.clone();
+        tokio::spawn(async move {
+            loop {
+                let number = tokio::select! {
+                    Some(()) = terminate.recv() => libc::SIGTERM,
+                    Some(()) = interrupt.recv() => libc::SIGINT,
+                    else => return,
+                };
+                if token.is_triggered() {
+                    tracing::warn!("a second signal: ending at once");
+                    std::process::exit(128 + number);
+                }
+                token.trigger();
+            }
+        });
+        Ok(shutdown)
+    }
+
+    pub fn trigger(&self) {
+        self.triggered.send_replace(true);
+    }
+
+    pub fn is_triggered(&self) -> bool {
+        *self.triggered.borrow()
+    }
+
+    /// Returns once triggered, at once if it was already.
+    pub async fn wait(&self) {
+        let mut triggered = self.triggered.subscribe();
+        // An error would mean that the sender is gone, and it lives in self.
+        let _ = triggered.wait_for(|&t| t).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_clone_waits_for_one_trigger() {
+        let shutdown = Shutdown::new();
+        let waiting = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move { shutdown.wait().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished() && !shutdown.is_triggered());
+        shutdown.clone().trigger();
+        waiting.await.expect("no panic");
+        shutdown.wait().await;
+    }
+}

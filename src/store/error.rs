@@ -2,8 +2,6 @@ use sqlx::migrate::MigrateError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the database URL cannot be read: expected postgres://user:password@host:port/database")]
-    BadUrl,
     /// Nobody answered, or the connection broke: worth trying again.
     #[error("the database cannot be reached: {0}")]
     Unavailable(String),

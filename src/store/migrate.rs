@@ -52,6 +52,11 @@ impl Store {
         Ok(migrator.iter().map(|m| (m.version, m.description.to_string())).filter(|(v, _)| lacks(v)).collect())
     }
 
+    /// How many migrations the set has.
+    pub fn migrations_total(&self, set: MigrationSet) -> usize {
+        set.migrator().iter().count()
+    }
+
     async fn applied_versions(&self, set: MigrationSet) -> Result<Vec<i64>, StoreError> {
         use sqlx::migrate::Migrate;
         let mut connection = self.pool.acquire().await?;

@@ -3,17 +3,21 @@
 //! Plain queries only: what needs a session (LISTEN, session locks) belongs to the listener, so the pool's
 //! URL may go through a transaction pooler.
 
+mod admin;
+mod connect;
 mod error;
 mod log;
 mod migrate;
 mod view;
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 
+use crate::domain::DatabaseUrl;
+
+pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
 pub use error::StoreError;
 pub use log::{FamilyRow, LogReach, RouteRow};
 pub use migrate::{Applied, MigrationSet};
@@ -49,6 +53,18 @@ impl Default for Config {
     }
 }
 
+/// What `rowcast.tend` found; it says more than this.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct TendReport {
+    /// Changes went unrecorded, as was found now.
+    pub gap: bool,
+    /// The streams are not all begun anew since: tend again soon.
+    pub gap_pending: bool,
+    /// Nothing is recorded, because the log is too large.
+    pub stopped: bool,
+    pub log_bytes: i64,
+}
+
 /// The database, for everybody but the listener. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -58,17 +74,12 @@ pub struct Store {
 
 impl Store {
     /// Makes the pool; connects when first used.
-    pub fn new(url: &str, config: Config) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url).map_err(|_| StoreError::BadUrl)?;
-        let options = options.application_name("rowcast").options([
-            ("statement_timeout", config.statement_timeout_ms.to_string()),
-            ("idle_in_transaction_session_timeout", "60000".into()),
-        ]);
+    pub fn new(url: &DatabaseUrl, config: Config) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(config.pool_connections_max)
             .acquire_timeout(Duration::from_millis(config.pool_wait_ms))
-            .connect_lazy_with(options);
-        Ok(Self { pool, config })
+            .connect_lazy_with(connect::options(url, &config));
+        Self { pool, config }
     }
 
     pub fn config(&self) -> &Config {
@@ -87,13 +98,18 @@ impl Store {
         Ok(())
     }
 
-    /// Renews the lease under which capture records, empties old slots, cleans up. Returns what it did, as JSON.
-    pub async fn tend(&self) -> Result<String, StoreError> {
+    /// Renews the lease under which capture records, empties old slots, cleans up.
+    pub async fn tend(&self) -> Result<TendReport, StoreError> {
         let report =
             sqlx::query_file_scalar!("sql/store/tend.sql", self.config.log_age_max_s, self.config.log_bytes_max)
                 .fetch_one(&self.pool)
                 .await?;
-        Ok(report)
+        serde_json::from_str(&report).map_err(|e| StoreError::Answer(e.to_string()))
+    }
+
+    /// Connections of the pool: idle, and all.
+    pub fn pool_size(&self) -> (usize, usize) {
+        (self.pool.num_idle(), self.pool.size() as usize)
     }
 
     pub async fn close(&self) {

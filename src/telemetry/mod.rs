@@ -1,1 +1,4 @@
-//! (in work)
+//! What the process says about itself: logs on stderr, numbers for Prometheus.
+
+pub mod logging;
+pub mod metrics;

@@ -1,12 +1,9 @@
 //! The private Postgres: who may use it, what is left of it, what a killed owner leaves behind.
 
-use std::process::Stdio;
-
 use rowcast::embedded::{Embedded, EmbeddedError, Mode, Options};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::kit::{Dir, OwnCluster, TestDb, cluster, patiently};
+use crate::kit::{Binary, Dir, OwnCluster, PATIENCE, TestDb, cluster, patiently};
 
 fn options(root: std::path::PathBuf) -> Options {
     Options { root, durable: false, settings: vec![("shared_buffers".into(), "16MB".into())] }
@@ -69,27 +66,12 @@ async fn a_second_owner_is_refused_and_the_first_goes_on() {
 async fn what_a_killed_owner_left_running_is_replaced_and_its_data_kept() {
     let dir = Dir::new("leftover");
     let root = dir.path().join("pg");
-    let mut owner = tokio::process::Command::new(std::env::current_exe().expect("we run"))
-        .args(["embedded::an_owner_to_be_killed", "--exact", "--ignored", "--nocapture"])
-        .env("OWNED_ROOT", &root)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("we run");
-    let mut lines = BufReader::new(owner.stdout.take().expect("piped")).lines();
-    let url = async {
-        while let Some(line) = lines.next_line().await.expect("text") {
-            if let Some(at) = line.find("postgres://") {
-                return line[at..].to_owned();
-            }
-        }
-        panic!("the owner ended")
-    };
-    let url = patiently("the owner's cluster", url).await;
+    let owner = Binary::of_test("embedded::an_owner_to_be_killed").env("OWNED_ROOT", &root.to_string_lossy());
+    let mut owner = owner.start();
+    let url = owner.line_with("postgres://").await;
     let mut c = PgConnection::connect(&url).await.expect("it runs");
     sqlx::raw_sql("create table kept as select 'mark' as word").execute(&mut c).await.expect("a new table");
-    owner.kill().await.expect("a child of ours");
+    owner.kill9().await;
     sqlx::raw_sql("select 1").execute(&mut c).await.expect("the server outlives its owner");
 
     let second = Embedded::start(options(root)).expect("the leftover gives way");
@@ -105,7 +87,8 @@ fn an_owner_to_be_killed() {
     let Some(root) = std::env::var_os("OWNED_ROOT") else { return };
     let pg = Embedded::start(options(root.into())).expect("a free directory");
     println!("{}", pg.url("postgres"));
-    let _ = std::io::stdin().read_line(&mut String::new()); // until killed, or left alone
+    // Ends with the test that waits for it to die, should that forget to kill it.
+    std::thread::park_timeout(2 * PATIENCE);
 }
 
 #[tokio::test]
@@ -127,6 +110,26 @@ async fn data_outlives_every_way_to_end() {
     assert!(PgConnection::connect(&url).await.is_err());
     pg.restart(Mode::Fast).expect("a stopped cluster starts");
     assert_eq!(ask(&url, "select count(*)::text from n").await, "4");
+}
+
+/// A checkout in root's home: 0700, so the user that Postgres runs as cannot walk there.
+#[tokio::test]
+async fn a_closed_parent_moves_the_cluster_and_says_so() {
+    let dir = Dir::new("closed");
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("our directory");
+    let root = dir.path().join("home/pg");
+    let pg = Embedded::start(options(root.clone())).expect("a directory is found");
+    assert_eq!(ask(&pg.url("postgres"), "select 'here'").await, "here");
+    // SAFETY: geteuid has no preconditions.
+    let moved = unsafe { libc::geteuid() } == 0;
+    assert_eq!(pg.relocated_from(), moved.then_some(&*root.canonicalize().expect("it was made")));
+    assert_eq!(pg.root().starts_with(dir.path()), !moved);
+    let (place, url) = (pg.root().to_owned(), pg.url("postgres"));
+    drop(pg);
+    let again = Embedded::start(options(root)).expect("the same one again");
+    assert_eq!((again.root(), again.url("postgres")), (&*place, url));
+    again.remove().expect("our own cluster");
+    assert!(!place.exists());
 }
 
 #[tokio::test]

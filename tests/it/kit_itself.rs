@@ -116,10 +116,9 @@ async fn postgres_is_reached_through_a_proxy() {
     proxy.cut().await;
     assert!(patiently("the error", sqlx::raw_sql("select 1").execute(&mut c)).await.is_err());
     drop(c);
-    wait_until("the backend has noticed", async || {
-        db.text("select count(*)::text from pg_stat_activity where backend_type = 'client backend' and datname = current_database() and pid <> pg_backend_pid()").await == "0"
-    })
-    .await;
+    let others = "select count(*)::text from pg_stat_activity where backend_type = 'client backend'
+                  and datname = current_database() and pid <> pg_backend_pid()";
+    wait_until("the backend has noticed", async || db.text(others).await == "0").await;
 }
 
 #[tokio::test]

@@ -1,7 +1,17 @@
 //! One binary for all tests that need a database, a socket or the whole program; a module per behaviour.
+#![allow(clippy::disallowed_methods, reason = "tests are the surroundings")]
+#![allow(clippy::type_complexity, reason = "tables of cases")]
 
 mod kit;
 
+mod architecture;
+mod browser;
+mod cli;
 mod embedded;
+mod http;
 mod kit_itself;
+mod native;
 mod provider;
+mod shutdown;
+mod spine;
+mod sql;

@@ -1,8 +1,8 @@
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rowcast::domain::DatabaseUrl;
 use rowcast::embedded::Embedded;
-use sqlx::migrate::Migrator;
+use rowcast::store::{MigrationSet, Store};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
@@ -113,16 +113,10 @@ impl<'c> TestDb<'c> {
     }
 
     async fn migrate(&self) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-        if !folder.exists() {
-            return;
-        }
-        let mut migrator = Migrator::new(folder).await.expect("the migrations' names are right");
-        migrator.create_schema("rowcast");
-        migrator.dangerous_set_table_name("rowcast._migration");
-        let mut connection = self.connect().await;
-        migrator.run_direct(None, &mut connection, false).await.unwrap_or_else(|e| panic!("migrations: {e}"));
-        connection.close().await.expect("a clean end: a template must have no sessions");
+        let url = DatabaseUrl::parse(&self.url(), APP_ROLE).expect("our own URL");
+        let store = Store::new(&url, Default::default());
+        store.migrate(MigrationSet::Core).await.unwrap_or_else(|e| panic!("migrations: {e}"));
+        store.close().await; // a template must have no sessions
     }
 }
 

@@ -24,8 +24,17 @@ pub struct Running {
 
 impl Binary {
     pub fn new(args: &[&str]) -> Self {
+        Self::of(Command::new(env!("CARGO_BIN_EXE_rowcast")), args)
+    }
+
+    /// An ignored test of this very binary as a process of its own: one that may be killed.
+    pub fn of_test(name: &str) -> Self {
+        let me = std::env::current_exe().expect("we run");
+        Self::of(Command::new(me), &[name, "--exact", "--ignored", "--nocapture"])
+    }
+
+    fn of(mut command: Command, args: &[&str]) -> Self {
         let dir = Dir::new("run");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("ROWCAST_") || text.ends_with("DATABASE_URL") || text.starts_with("RUST_LOG") {
@@ -68,18 +77,8 @@ impl Binary {
 impl Running {
     /// Waits for `rowcast listening on http://HOST:PORT`.
     pub async fn ready(mut self) -> Self {
-        let address = async {
-            while let Some(line) = self.stdout.recv().await {
-                if let Some(url) = line.strip_prefix("rowcast listening on ") {
-                    return Some(url.trim().to_owned());
-                }
-            }
-            None
-        };
-        match patiently("the line 'rowcast listening on …'", address).await {
-            Some(url) => self.url = url,
-            None => panic!("the program ended instead of listening: {}", self.errors().await),
-        }
+        let mark = "rowcast listening on ";
+        self.url = self.line_with(mark).await[mark.len()..].trim().to_owned();
         self
     }
 
@@ -94,6 +93,22 @@ impl Running {
     /// The next line of stdout; None: it was closed.
     pub async fn line(&mut self) -> Option<String> {
         patiently("a line of stdout", self.stdout.recv()).await
+    }
+
+    /// The rest of the next line of stdout that has `mark`, from the mark on.
+    pub async fn line_with(&mut self, mark: &str) -> String {
+        let found = async {
+            while let Some(line) = self.stdout.recv().await {
+                if let Some(at) = line.find(mark) {
+                    return Some(line[at..].to_owned());
+                }
+            }
+            None
+        };
+        match patiently(mark, found).await {
+            Some(line) => line,
+            None => panic!("the program ended without {mark}: {}", self.errors().await),
+        }
     }
 
     pub fn dir(&self) -> &std::path::Path {

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Installs what a Debian or Ubuntu machine with Rust lacks to build and test rowcast: a C compiler for one
+# dependency, and the Postgres server binaries, which rowcast starts itself. No database service is set up.
+# Does nothing where all is there. Runs as root or with sudo.
+set -euo pipefail
+
+has_postgres() {
+    local dir
+    for dir in "${PG_BIN:-}" /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin \
+        /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin \
+        "$(pg_config --bindir 2>/dev/null || true)"; do
+        [[ -n $dir && -x $dir/initdb && -x $dir/postgres ]] && echo "$dir" && return
+    done
+    return 1
+}
+
+if dir=$(has_postgres) && command -v cc >/dev/null; then
+    echo "Nothing to install: Postgres is in $dir, the C compiler is $(command -v cc)."
+    exit
+fi
+
+if ! command -v apt-get >/dev/null; then
+    echo "No apt-get here. Install by hand: a C compiler and the Postgres server, such as" >&2
+    echo "  Fedora: dnf install gcc postgresql-server      macOS: brew install postgresql" >&2
+    exit 1
+fi
+
+as_root=()
+if [[ $(id -u) != 0 ]]; then
+    command -v sudo >/dev/null || { echo "Run this as root: there is no sudo." >&2; exit 1; }
+    as_root=(sudo)
+fi
+
+install() {
+    echo "Installing: $*"
+    ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+
+echo "Reading the package lists"
+${as_root[@]+"${as_root[@]}"} apt-get update -q
+
+command -v cc >/dev/null || install gcc libc6-dev
+
+if ! has_postgres >/dev/null; then
+    # The server's package would create a cluster and start it at once; this setting, for now, says not to.
+    install postgresql-common
+    setting=/etc/postgresql-common/createcluster.conf
+    kept=$(mktemp)
+    if [[ -e $setting ]]; then cp "$setting" "$kept"; fi
+    restore() {
+        ${as_root[@]+"${as_root[@]}"} cp "$kept" "$setting"
+        rm -f "$kept"
+    }
+    trap restore EXIT
+    printf '\ncreate_main_cluster = false\n' | ${as_root[@]+"${as_root[@]}"} tee -a "$setting" >/dev/null
+    install postgresql
+fi
+
+echo "Done: Postgres is in $(has_postgres)."

@@ -1,0 +1,1 @@
+select rowcast.unwatch($1::text::regclass, channel => $2) as "ended!"

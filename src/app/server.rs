@@ -1,0 +1,198 @@
+//! A running server: what is started after what, and ended in which order.
+//!
+//! ```text
+//! start:  check database ─▶ hub ─▶ router ─▶ listener ─▶ stream begun ─▶ http (ready)
+//! end:    not ready ─▶ no new clients ─▶ close frames, flush ─▶ listener (locks free) ─▶ router ─▶ pool
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::database::Database;
+use super::database_url;
+use super::maintenance;
+use super::numbers;
+use super::pages::{self, TryIt};
+use crate::config::Config;
+use crate::connection::Shared;
+use crate::http::{self, Bound, HttpError, Parts, Readiness};
+use crate::hub::Hub;
+use crate::listener::{Listener, ListenerHandle, Status, check};
+use crate::protocol::Dialects;
+use crate::router::Router;
+use crate::scheduler::{Job, Scheduler};
+use crate::shutdown::Shutdown;
+use crate::store::{MigrationSet, Store};
+
+/// Pieces of drains on their way to the router. A piece is bounded in rows and bytes by the listener.
+const FEED_PIECES_MAX: usize = 16;
+/// RFC 6455 registry: "Service Restart"; the client comes back.
+const SERVICE_RESTART: u16 = 1012;
+
+/// What demo adds to a server.
+#[derive(Default)]
+pub struct Extras {
+    pub jobs: Vec<Job>,
+    pub try_it: Option<TryIt>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{address} is in use by another program")]
+    AddressInUse { address: String },
+    #[error("the schema of this database is not up to date: {pending} migrations are missing")]
+    Unmigrated { pending: usize },
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// Ends by `until_stopped` or `stop`; dropping it leaves the server running until the runtime ends.
+pub struct Running {
+    address: SocketAddr,
+    readiness: Arc<Readiness>,
+    hub: Hub,
+    listener: ListenerHandle,
+    router: JoinHandle<()>,
+    maintenance: JoinHandle<()>,
+    scheduler: Scheduler,
+    store: Store,
+    http: JoinHandle<std::io::Result<()>>,
+    shutdown: Shutdown,
+    grace: Duration,
+}
+
+/// Starts everything and returns when it is ready: the stream has begun and the address is bound.
+pub async fn start(config: Config, database: &Database, extras: Extras) -> Result<Running, StartError> {
+    super::install_tls();
+    let url = database_url(database.url().expose()).map_err(anyhow::Error::from)?;
+    let listen_url = match config.database.listen_url.as_ref() {
+        Some(direct) => database_url(direct.expose()).map_err(anyhow::Error::from)?,
+        None => url.clone(),
+    };
+    let store = Store::new(&url, config.store.clone());
+    let pending = store.pending(MigrationSet::Core).await.context("cannot look at the database")?;
+    if !pending.is_empty() {
+        return Err(StartError::Unmigrated { pending: pending.len() });
+    }
+    check(&config.listener, &listen_url).await.map_err(anyhow::Error::from)?;
+    // Before the first row is read: the lease may have run out while no rowcast was there.
+    maintenance::tend_until_settled(&store).await;
+
+    let hub = Hub::start(config.hub.clone(), Dialects::native().into_vec()).context("cannot start the hub")?;
+    let (feed, fed) = mpsc::channel(FEED_PIECES_MAX);
+    let clock = Arc::new(|| chrono::Utc::now().timestamp_micros());
+    let outlet = Arc::new(hub.clone());
+    let (router, router_task) = Router::start(config.router.clone(), store.clone(), outlet, clock, fed);
+    let router = Arc::new(router);
+    let listener = Listener::start(config.listener.clone(), listen_url, feed).context("[listener]")?;
+    if !crate::domain::Drains::barrier(&listener).await {
+        return Err(anyhow::anyhow!("the listener did not come up: {}", why(&listener)).into());
+    }
+
+    let drains = Arc::new(listener.clone());
+    let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains)
+        .context("[connection]")?;
+    let readiness = readiness(&listener);
+    let metrics = Arc::new(numbers::metrics(&listener, &router, &hub, &shared, &store));
+    let parts = Parts {
+        shared,
+        database: Arc::new(store.clone()),
+        readiness: readiness.clone(),
+        metrics: Arc::new(move || metrics.render()),
+        pages: pages::all(extras.try_it.as_ref()),
+        sockets: Vec::new(),
+    };
+    let shutdown = Shutdown::new();
+    let stopping = shutdown.clone();
+    let serving = http::serve(config.http.clone(), parts, async move { stopping.wait().await }).await;
+    let Bound { address, task: http } = serving.map_err(|error| match error {
+        HttpError::Listen { address, source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            StartError::AddressInUse { address }
+        }
+        other => StartError::Other(other.into()),
+    })?;
+    Ok(Running {
+        address,
+        readiness,
+        maintenance: maintenance::start(store.clone(), listener.clone()),
+        scheduler: Scheduler::start(extras.jobs).await.context("cannot start the scheduler")?,
+        hub,
+        listener,
+        router: router_task,
+        store,
+        http,
+        shutdown,
+        grace: Duration::from_millis(config.shutdown.grace_ms),
+    })
+}
+
+impl Running {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://HOST:PORT`, with the port that it got.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Until SIGINT or SIGTERM; then everything ends in order. Errors if the server ended by itself.
+    pub async fn until_stopped(mut self) -> anyhow::Result<()> {
+        let signals = Shutdown::on_signals().context("cannot wait for signals")?;
+        let ended = tokio::select! {
+            () = signals.wait() => None,
+            served = &mut self.http => Some(served),
+        };
+        match ended {
+            None => self.stop().await,
+            Some(Ok(served)) => served.context("the HTTP server ended")?,
+            Some(Err(panic)) => return Err(panic).context("the HTTP server panicked"),
+        }
+        Ok(())
+    }
+
+    /// Ends everything in order; returns when locks are free and clients have been told.
+    pub async fn stop(self) {
+        self.readiness.lower("shutting down");
+        tracing::info!("app.stop: closing {} connections", self.hub.connections());
+        self.shutdown.trigger();
+        let unfinished = self.scheduler.shutdown(self.grace).await;
+        if !unfinished.is_empty() {
+            tracing::warn!(jobs = ?unfinished, "app.stop: jobs were abandoned");
+        }
+        self.hub.shutdown(SERVICE_RESTART, "the server restarts: connect again and resume", self.grace).await;
+        if tokio::time::timeout(self.grace, self.http).await.is_err() {
+            tracing::warn!("app.stop: requests were still open at the end of the grace");
+        }
+        self.maintenance.abort();
+        self.listener.shutdown().await;
+        // Its feed has ended with the listener.
+        let _ = tokio::time::timeout(self.grace, self.router).await;
+        self.store.close().await;
+    }
+}
+
+fn readiness(listener: &ListenerHandle) -> Arc<Readiness> {
+    let status = listener.status();
+    Readiness::new(vec![(
+        "listener",
+        Box::new(move || match &*status.borrow() {
+            Status::Live(_) => Ok(()),
+            Status::Connecting { last_error: Some(error), .. } => Err(error.to_string()),
+            Status::Connecting { last_error: None, .. } => Err("is connecting".into()),
+            Status::Stopped => Err("has stopped".into()),
+        }),
+    )])
+}
+
+fn why(listener: &ListenerHandle) -> String {
+    match &*listener.status().borrow() {
+        Status::Connecting { last_error: Some(error), .. } => error.to_string(),
+        _ => "no answer in time".into(),
+    }
+}

@@ -1,0 +1,267 @@
+//! A client of the native dialect on a WebSocket.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::sync::Notify;
+
+use crate::domain::{ChannelName, Cursor, ReadError};
+use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Intake, close};
+use crate::protocol::native::{self as frames, Command, Id, Refusal};
+use crate::protocol::{Code, NATIVE_WS};
+
+use super::Shared;
+use super::inbox::{self, Inbox, Worker};
+use super::join::{Failure, Joined, Start, Wish, join};
+use super::stats::count;
+
+/// A socket after its handshake, with what the client had sent ahead.
+pub enum Transport {
+    /// Goes to a shard's own poll.
+    Tcp(std::net::TcpStream, Vec<u8>),
+    /// TLS, unix sockets: stays with tokio.
+    Io(Box<dyn AsyncReadWrite>, Vec<u8>),
+}
+
+/// Gives the socket to the hub, with a native client behind it.
+pub fn open(shared: &Arc<Shared>, transport: Transport) -> ConnId {
+    let client = Arc::new(Native {
+        shared: shared.clone(),
+        inbox: Inbox::new(),
+        subscriptions: Mutex::new(Vec::new()),
+        left: Notify::new(),
+    });
+    count(&shared.stats.websockets);
+    let conn = match transport {
+        Transport::Tcp(tcp, early) => shared.hub.adopt_tcp(tcp, early, NATIVE_WS, client.clone()),
+        Transport::Io(io, early) => shared.hub.adopt_io(io, early, NATIVE_WS, client.clone()),
+    };
+    // Commands that came meanwhile wait for `attach`, so that nothing is answered before the welcome.
+    let number = format!("c{}", shared.next_number());
+    client.send(conn, |out| frames::welcome(out, &number, shared.hub_config.heartbeat_ms, &shared.limits()));
+    inbox::attach(&client, conn);
+    conn
+}
+
+/// Idle size is what counts here: about 200 bytes and 16 per subscription.
+struct Native {
+    shared: Arc<Shared>,
+    inbox: Inbox<Result<Command, Refusal>>,
+    /// What the client believes to be subscribed to, joining ones included.
+    subscriptions: Mutex<Vec<ChannelName>>,
+    /// An `unsubscribe` has come: a join that still waits for its snapshot can stop.
+    left: Notify,
+}
+
+impl Client for Native {
+    fn text(self: Arc<Self>, payload: &str) -> Intake {
+        let config = &self.shared.config;
+        let work = frames::decode(payload, config.subscriptions_per_connection_max, self.shared.channel_bytes_max());
+        count(if work.is_ok() { &self.shared.stats.commands } else { &self.shared.stats.refused_frames });
+        let leaving = matches!(work, Ok(Command::Unsubscribe { .. }));
+        let intake = inbox::push(&self, work);
+        if leaving {
+            self.left.notify_waiters();
+        }
+        intake
+    }
+
+    fn binary(self: Arc<Self>) -> Intake {
+        count(&self.shared.stats.refused_frames);
+        inbox::push(&self, Err(Code::BinaryUnsupported.into()))
+    }
+
+    fn reset(self: Arc<Self>) {
+        inbox::start_over(&self);
+    }
+
+    fn closed(self: Arc<Self>, _why: Closed) {
+        inbox::close(&*self);
+    }
+}
+
+impl Worker for Native {
+    type Work = Result<Command, Refusal>;
+
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn inbox(&self) -> &Inbox<Self::Work> {
+        &self.inbox
+    }
+
+    async fn work(&self, conn: ConnId, work: Self::Work) {
+        match work {
+            Ok(Command::Subscribe { channels, cursor, id }) => {
+                self.subscribe(conn, channels, cursor.as_deref(), id.as_ref()).await;
+            }
+            Ok(Command::Unsubscribe { channels, id }) => {
+                for channel in channels {
+                    self.unsubscribe(conn, &channel, id.as_ref());
+                }
+            }
+            Ok(Command::Ping { id }) => self.send(conn, |out| frames::pong(out, id.as_ref())),
+            Err(Refusal { code, message, channel, id }) => {
+                self.send(conn, |out| frames::error(out, code, &message, channel.as_deref(), id.as_ref()));
+            }
+        }
+    }
+
+    /// Every subscription is told `reset` and gets a fresh snapshot. A permit bounds how many connections do so at
+    /// the same time: all of them want to, and the database has just come back.
+    async fn start_over(&self, conn: ConnId) {
+        let _permit = self.shared.resets.acquire().await.expect("never closed");
+        let channels = self.subscriptions().clone();
+        let wish = Wish { cursor: None, reset: Some(Code::StreamRestarted) };
+        let failures: Vec<Failure> = stream::iter(channels)
+            .map(|channel| async move { self.join(conn, &channel, wish, None).await.err() })
+            .buffer_unordered(self.shared.config.joins_at_once_max.max(1))
+            .filter_map(|failure| async { failure })
+            .collect()
+            .await;
+        // A client that did not ask should not have to notice that single channels were lost: let it come back.
+        if failures.iter().any(|f| matches!(f, Failure::Read(ReadError::Unavailable))) {
+            self.shared.hub.close(conn, close::TRY_LATER, Code::DatabaseUnavailable.as_str());
+        }
+    }
+}
+
+impl Native {
+    async fn subscribe(&self, conn: ConnId, channels: Vec<ChannelName>, cursor: Option<&Cursor>, id: Option<&Id>) {
+        let mut accepted = Vec::with_capacity(channels.len());
+        for channel in channels {
+            match self.reserve(&channel).await {
+                Ok(()) => accepted.push(channel),
+                Err(code) => {
+                    self.send(conn, |out| frames::error(out, code, code.message(), Some(channel.as_str()), id));
+                }
+            }
+        }
+        stream::iter(&accepted)
+            .for_each_concurrent(self.shared.config.joins_at_once_max.max(1), |channel| async move {
+                let wish = Wish { cursor, reset: None };
+                // Its failure was told to the client.
+                let _ = self.join(conn, channel, wish, id).await;
+            })
+            .await;
+    }
+
+    async fn reserve(&self, channel: &ChannelName) -> Result<(), Code> {
+        self.shared.admission.may_listen(channel).await.map_err(|_| Code::Forbidden)?;
+        let mut subscriptions = self.subscriptions();
+        if subscriptions.contains(channel) {
+            return Err(Code::AlreadySubscribed);
+        }
+        if subscriptions.len() >= self.shared.config.subscriptions_per_connection_max {
+            return Err(Code::TooManySubscriptions);
+        }
+        subscriptions.push(channel.clone());
+        Ok(())
+    }
+
+    fn unsubscribe(&self, conn: ConnId, channel: &ChannelName, id: Option<&Id>) {
+        if self.forget(channel) {
+            self.shared.hub.leave(conn, channel);
+            self.send(conn, |out| frames::unsubscribed(out, channel.as_str(), id));
+        } else {
+            let code = Code::NotSubscribed;
+            self.send(conn, |out| frames::error(out, code, code.message(), Some(channel.as_str()), id));
+        }
+    }
+
+    /// Joins a reserved channel. On failure the client is told, and is not subscribed.
+    async fn join(&self, conn: ConnId, channel: &ChannelName, wish: Wish<'_>, id: Option<&Id>) -> Result<(), Failure> {
+        let encode = |joined: &Joined| lead(channel, joined, id);
+        let result = tokio::select! {
+            biased;
+            () = self.unwanted(channel) => {
+                // Still reserved: the `unsubscribe` that waits in the inbox gives it back, and is answered.
+                self.shared.hub.leave(conn, channel);
+                return Ok(());
+            }
+            result = join(&self.shared, conn, channel, wish, encode) => result,
+        };
+        if wish.reset.is_some() && matches!(result, Err(Failure::Code(Code::AlreadySubscribed))) {
+            // Joined after the new stream had begun: there is nothing to start over.
+            return Ok(());
+        }
+        if let Err(failure) = &result {
+            count(&self.shared.stats.joins_failed);
+            self.forget(channel);
+            let (code, message) = (failure.code(), failure.message());
+            self.send(conn, |out| {
+                if let Some(reset) = wish.reset {
+                    frames::reset(out, channel.as_str(), reset);
+                }
+            });
+            self.send(conn, |out| frames::error(out, code, &message, Some(channel.as_str()), id));
+        }
+        result
+    }
+
+    /// Ends when an `unsubscribe` of the channel waits in the inbox.
+    async fn unwanted(&self, channel: &ChannelName) {
+        loop {
+            let left = self.left.notified();
+            let asked = |work: &Result<Command, Refusal>| matches!(work, Ok(Command::Unsubscribe { channels, .. }) if channels.contains(channel));
+            if self.inbox.any(asked) {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    fn forget(&self, channel: &ChannelName) -> bool {
+        let mut subscriptions = self.subscriptions();
+        let found = subscriptions.iter().position(|c| c == channel);
+        if let Some(at) = found {
+            subscriptions.swap_remove(at);
+        }
+        found.is_some()
+    }
+
+    fn subscriptions(&self) -> MutexGuard<'_, Vec<ChannelName>> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut out = Vec::new();
+        write(&mut out);
+        if !out.is_empty() {
+            self.shared.hub.send(conn, &out);
+        }
+    }
+}
+
+/// What comes before the stream: `reset` where the client must discard what it had, `subscribed`, then the snapshot
+/// or the missed events.
+fn lead(channel: &ChannelName, joined: &Joined, id: Option<&Id>) -> Vec<Bytes> {
+    let name = channel.as_str();
+    let cursor = joined.cursor.to_string();
+    let mut lead = Vec::new();
+    let mut frame = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = Vec::new();
+        write(&mut out);
+        lead.push(Bytes::from(out));
+    };
+    match &joined.start {
+        Start::Fresh { reset, data } => {
+            if let Some(code) = reset {
+                frame(&|out| frames::reset(out, name, *code));
+            }
+            frame(&|out| frames::subscribed(out, name, joined.family.state, false, &cursor, id));
+            frame(&|out| frames::snapshot(out, name, data, &cursor));
+        }
+        Start::Resumed(events) => {
+            frame(&|out| frames::subscribed(out, name, joined.family.state, true, &cursor, id));
+            for (message, position) in events {
+                let at = Cursor { incarnation: joined.cursor.incarnation, position: position.clone() }.to_string();
+                frame(&|out| frames::event(out, name, message, Some(&at)));
+            }
+        }
+    }
+    lead
+}

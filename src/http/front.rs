@@ -1,0 +1,153 @@
+//! What happens to every request, around its route: log, timeout, errors as problems, cross-origin rules, headers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, IntoResponse as _, Request, Response};
+use tracing::Instrument as _;
+
+use super::acceptor::Registry;
+use super::problem::{ApiError, ProblemCode, response_of};
+use super::raw::BodyLimit;
+
+pub(super) struct Front<E> {
+    pub inner: E,
+    pub registry: Arc<Registry>,
+    pub request_timeout: Duration,
+    pub body_bytes_max: usize,
+    pub cors: Cors,
+}
+
+impl<E: Endpoint> Endpoint for Front<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let _busy = self.registry.busy(&request);
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let origin = self.cors.allowed(request.headers());
+        let span = tracing::info_span!(
+            "http.request",
+            %method,
+            %path,
+            query = shown(request.uri().query().unwrap_or_default()),
+            peer = %request.remote_addr()
+        );
+        let began = Instant::now();
+        request.set_data(BodyLimit(self.body_bytes_max));
+        let mut response = if let (Some(_), true) = (&origin, preflight(&request)) {
+            Response::builder().status(StatusCode::NO_CONTENT).finish()
+        } else {
+            let answer = tokio::time::timeout(self.request_timeout, self.inner.call(request));
+            match answer.instrument(span.clone()).await {
+                Ok(Ok(output)) => output.into_response(),
+                Ok(Err(error)) => span.in_scope(|| response_of(error)),
+                Err(_) => ApiError::new(ProblemCode::TimedOut, "Send the request again, faster.").into_response(),
+            }
+        };
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods_of(&path)));
+        }
+        self.cors.say(origin, response.headers_mut());
+        secure(response.headers_mut());
+        span.in_scope(|| logged(response.status(), began.elapsed()));
+        Ok(response)
+    }
+}
+
+fn logged(status: StatusCode, took: Duration) {
+    let (status, ms) = (status.as_u16(), took.as_millis() as u64);
+    if status >= 500 {
+        tracing::warn!(status, ms, "answered");
+    } else {
+        tracing::debug!(status, ms, "answered");
+    }
+}
+
+/// A query as it may be logged: the values of parameters that we do not know could be secrets (`token=`).
+fn shown(query: &str) -> String {
+    let harmless = ["channel", "prefix", "limit", "after", "cursor"];
+    let parts = query.split('&').filter(|p| !p.is_empty()).map(|pair| match pair.split_once('=') {
+        Some((name, _)) if harmless.contains(&name) => pair.to_owned(),
+        Some((name, _)) => format!("{name}=redacted"),
+        None => "redacted".to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("&")
+}
+
+/// RFC 9110 wants a 405 to say what would do.
+fn methods_of(path: &str) -> &'static str {
+    if path.starts_with("/api/") && path.trim_end_matches('/').ends_with("/events") {
+        "GET, HEAD, POST"
+    } else {
+        "GET, HEAD"
+    }
+}
+
+fn secure(headers: &mut HeaderMap) {
+    let mut put = |name, value| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    put(header::REFERRER_POLICY, "no-referrer");
+    put(header::X_FRAME_OPTIONS, "DENY");
+    // Pages bring their own.
+    put(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+}
+
+/// Which other origins may read our answers. Nothing is said to the others, so a browser keeps the answer from them.
+pub(super) struct Cors {
+    origins: Vec<String>,
+}
+
+impl Cors {
+    pub fn new(origins: &[String]) -> Self {
+        Self { origins: origins.iter().map(|o| o.trim_end_matches('/').to_ascii_lowercase()).collect() }
+    }
+
+    fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        let text = origin.to_str().ok()?.to_ascii_lowercase();
+        self.origins.iter().any(|o| o == "*" || *o == text).then(|| origin.clone())
+    }
+
+    fn say(&self, origin: Option<HeaderValue>, headers: &mut HeaderMap) {
+        if self.origins.is_empty() {
+            return;
+        }
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        let Some(origin) = origin else { return };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let say = [
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, "rowcast-cursor, etag"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, if-none-match, last-event-id"),
+            (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        ];
+        for (name, value) in say {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+}
+
+fn preflight(request: &Request) -> bool {
+    request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_in_a_query_are_not_logged() {
+        let cases = [
+            ("", ""),
+            ("channel=a&cursor=C", "channel=a&cursor=C"),
+            ("token=eyJ&channel=a", "token=redacted&channel=a"),
+            ("access_token=x=y&&eyJ", "access_token=redacted&redacted"),
+        ];
+        for (query, want) in cases {
+            assert_eq!(shown(query), want);
+        }
+    }
+}

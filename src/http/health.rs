@@ -1,0 +1,136 @@
+//! Is the process alive, and is it ready to serve?
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use poem::http::{StatusCode, header};
+use poem::{Endpoint, Request, Response};
+use serde_json::json;
+
+use crate::domain::Boxed;
+use crate::hub::Hub;
+use crate::store::{Store, StoreError};
+
+/// What the REST interface needs of the database.
+pub trait Database: Send + Sync {
+    fn send<'a>(&'a self, channel: &'a str, event: &'a str, payload: &'a str) -> Boxed<'a, Result<(), StoreError>>;
+    fn ping(&self) -> Boxed<'_, Result<(), StoreError>>;
+}
+
+impl Database for Store {
+    fn send<'a>(&'a self, channel: &'a str, event: &'a str, payload: &'a str) -> Boxed<'a, Result<(), StoreError>> {
+        Box::pin(Store::send(self, channel, event, payload))
+    }
+
+    fn ping(&self) -> Boxed<'_, Result<(), StoreError>> {
+        Box::pin(Store::ping(self))
+    }
+}
+
+/// Something that must hold for the server to be ready: `Err` says in a few words why it does not.
+pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Ready means: not stopping, every check holds, the stream has begun, the database answers.
+pub struct Readiness {
+    checks: Vec<(&'static str, Check)>,
+    lowered: Mutex<Option<&'static str>>,
+    /// The last answer of the database: whoever asks often shall not load it.
+    pinged: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
+}
+
+const PING_AGE_MAX: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Readiness {
+    pub fn new(checks: Vec<(&'static str, Check)>) -> Arc<Self> {
+        Arc::new(Self { checks, lowered: Mutex::new(None), pinged: tokio::sync::Mutex::new(None) })
+    }
+
+    /// Not ready from now on, so that a load balancer sends nobody here any more.
+    pub fn lower(&self, reason: &'static str) {
+        *self.lowered.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    /// Why not, each with the name of what is missing.
+    pub async fn reasons(&self, hub: &Hub, database: &dyn Database) -> Vec<(&'static str, String)> {
+        if let Some(reason) = *self.lowered.lock().unwrap_or_else(PoisonError::into_inner) {
+            return vec![("process", reason.into())];
+        }
+        let mut reasons: Vec<_> =
+            self.checks.iter().filter_map(|(name, check)| check().err().map(|why| (*name, why))).collect();
+        if hub.position().is_none() {
+            reasons.push(("stream", "has not begun".into()));
+        }
+        if let Err(why) = self.database(database).await {
+            reasons.push(("database", why));
+        }
+        reasons
+    }
+
+    async fn database(&self, database: &dyn Database) -> Result<(), String> {
+        let mut pinged = self.pinged.lock().await;
+        if let Some((at, answer)) = &*pinged
+            && at.elapsed() < PING_AGE_MAX
+        {
+            return answer.clone();
+        }
+        let answer = match tokio::time::timeout(PING_TIMEOUT, database.ping()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                // An address or a user name is not for everybody who may ask.
+                tracing::debug!(%error, "http.ready: the database does not answer");
+                Err("does not answer".to_owned())
+            }
+            Err(_) => Err("does not answer in time".to_owned()),
+        };
+        *pinged = Some((Instant::now(), answer.clone()));
+        answer
+    }
+}
+
+/// `GET /healthz`: the process lives.
+pub(super) async fn alive() -> Response {
+    json_response(StatusCode::OK, json!({ "status": "ok" }))
+}
+
+/// `GET /readyz`.
+pub(super) async fn ready(readiness: Arc<Readiness>, hub: Hub, database: Arc<dyn Database>) -> Response {
+    let reasons = readiness.reasons(&hub, &*database).await;
+    if reasons.is_empty() {
+        return json_response(StatusCode::OK, json!({ "status": "ready" }));
+    }
+    let reasons: Vec<_> = reasons.iter().map(|(what, why)| json!({ "what": what, "why": why })).collect();
+    json_response(StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "not ready", "reasons": reasons }))
+}
+
+/// `GET /metrics`; the text is what prometheus-client writes.
+pub(super) async fn metrics(text: Arc<dyn Fn() -> String + Send + Sync>) -> Response {
+    Response::builder()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .header(header::CACHE_CONTROL, "no-store")
+        .body(text())
+}
+
+fn json_response(status: StatusCode, body: serde_json::Value) -> Response {
+    Response::builder()
+        .status(status)
+        .content_type("application/json")
+        .header(header::CACHE_CONTROL, "no-store")
+        .body(body.to_string())
+}
+
+/// An endpoint of a function that looks at nothing in the request.
+pub(super) struct Answer<F>(pub F);
+
+impl<F, T> Endpoint for Answer<F>
+where
+    F: Fn() -> T + Send + Sync,
+    T: Future<Output = Response> + Send,
+{
+    type Output = Response;
+
+    async fn call(&self, _request: Request) -> poem::Result<Response> {
+        Ok((self.0)().await)
+    }
+}

@@ -1,0 +1,93 @@
+//! What one client says: bytes in, calls of its `Client` out. No IO; both transports feed it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::codec::{Decoder, Fault, Incoming};
+use super::config::{Stats, add};
+use super::lane::guarded;
+use super::{Client, Intake, close};
+
+#[derive(Debug, Default)]
+pub struct Input {
+    decoder: Decoder,
+    /// A frame that is not complete, or whatever came after a `Pause`.
+    held: Vec<u8>,
+    paused: bool,
+}
+
+/// The client has spoken its last word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A close frame, to be echoed.
+    Peer(Option<u16>),
+    /// It cannot go on.
+    Fault(Fault),
+}
+
+/// Whom the input is for. Without a client (a connection that is closing) only a close frame matters.
+pub struct Listening<'a> {
+    pub client: Option<&'a Arc<dyn Client>>,
+    pub stats: &'a Stats,
+    pub bytes_max: usize,
+    /// Before each call of the client.
+    pub asked: &'a dyn Fn(),
+}
+
+impl Input {
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// What was read before the socket was ours: dealt with at the next `take`.
+    pub fn hold(&mut self, early: Vec<u8>) {
+        self.held = early;
+    }
+
+    /// Takes what was read (nothing: to go on after a pause). `pong` gets the payload of each ping.
+    pub fn take(&mut self, new: &mut [u8], to: &Listening<'_>, pong: &mut dyn FnMut(&[u8])) -> Result<(), End> {
+        let mut held = std::mem::take(&mut self.held);
+        let data: &mut [u8] = if held.is_empty() {
+            new
+        } else {
+            held.extend_from_slice(new);
+            &mut held
+        };
+        let mut at = 0;
+        while !self.paused {
+            let incoming = self.decoder.next(data, &mut at, to.bytes_max).map_err(End::Fault)?;
+            match incoming {
+                None => break,
+                Some(Incoming::Ping(payload)) => pong(payload),
+                Some(Incoming::Pong) => {}
+                Some(Incoming::Close(code)) => return Err(End::Peer(code)),
+                Some(Incoming::Text(text)) => self.paused = tell(to, Some(text))?,
+                Some(Incoming::Binary) => self.paused = tell(to, None)?,
+            }
+        }
+        if at < data.len() {
+            self.held = data[at..].to_vec();
+        }
+        Ok(())
+    }
+
+    /// Reading goes on; `take(&mut [], …)` next.
+    pub fn resume(&mut self) {
+        self.paused = false;
+    }
+}
+
+/// True: the client wants a pause.
+fn tell(to: &Listening<'_>, text: Option<Cow<'_, str>>) -> Result<bool, End> {
+    let Some(client) = to.client.cloned() else { return Ok(false) };
+    add(&to.stats.frames_in, 1);
+    (to.asked)();
+    let intake = match text {
+        Some(text) => guarded("text", || client.text(&text)),
+        None => guarded("binary", || client.binary()),
+    };
+    match intake {
+        Some(intake) => Ok(intake == Intake::Pause),
+        None => Err(End::Fault(Fault { code: close::INTERNAL, reason: "internal error" })),
+    }
+}

@@ -1,0 +1,356 @@
+//! Who listens to what, under one lock; and the order of everything, since whatever a lane is told is pushed to its
+//! FIFO while that lock is held.
+//!
+//! ```text
+//!            join                go_live
+//!  (nothing) ────▶ Joining ───────────────▶ Live ──┐
+//!                    ▲  │ buffer overflowed        │ begin (a new stream)
+//!               join │  ▼                          │
+//!                   Reset ◀────────────────────────┘        leave, or the connection's end: from anywhere to (nothing)
+//! ```
+//! Locks: a lane's FIFO may be locked while the core is; never the other way round, and neither while a client,
+//! a dialect aside, is called.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::JoinError;
+use super::config::{Config, Stats};
+use super::joins::Buffer;
+use super::lane::{ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
+use super::recent::Recent;
+use super::slab::Slab;
+use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Position, Snapshot};
+
+pub struct Core {
+    pub state: Mutex<State>,
+    pub fifos: Box<[Arc<Fifo>]>,
+    pub dialects: Box<[Arc<dyn Dialect>]>,
+    pub config: Config,
+    pub stats: Stats,
+    /// A FIFO has fallen below its mark.
+    pub room: Arc<Notify>,
+    /// The last connection has gone.
+    pub empty: Notify,
+    pub begun: Instant,
+}
+
+pub struct State {
+    pub stream: Option<(Incarnation, Position)>,
+    pub names: HashMap<ChannelName, u32>,
+    pub channels: Slab<Channel>,
+    pub topics: Slab<()>,
+    /// Per lane.
+    pub slots: Box<[Slots]>,
+    pub recent: Recent,
+    /// The number of the next message.
+    pub number: u64,
+    pub join_bytes: usize,
+    pub subscriptions: usize,
+    pub connections: usize,
+    /// No connection is taken any more.
+    pub shut: Option<u16>,
+    /// What goes to each lane once the present call is done.
+    pub outgoing: Box<[Vec<Item>]>,
+    pub scratch: Vec<u8>,
+}
+
+#[derive(Default)]
+pub struct Slots {
+    conns: Vec<Conn>,
+    free: Vec<u32>,
+    used: usize,
+}
+
+pub struct Conn {
+    generation: u32,
+    /// Adopted, and not yet ended.
+    open: bool,
+    pub form: Form,
+    pub subs: Vec<Sub>,
+    /// Of those, not live.
+    pub waiting: u32,
+}
+
+#[derive(Clone, Copy)]
+pub struct Sub {
+    pub channel: u32,
+    pub state: SubState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SubState {
+    /// To be joined again.
+    Reset,
+    /// Everything numbered so or higher is in the channel's buffer.
+    Joining(u64),
+    Live,
+}
+
+pub struct Channel {
+    pub name: ChannelName,
+    pub live: Vec<Topic>,
+    pub joining: u32,
+    pub reset: u32,
+    pub buffer: Option<Box<Buffer>>,
+    /// Live subscriptions that may have seen, in their snapshot, what is only now about to be dispatched.
+    pub settling: Vec<(ConnId, Position)>,
+    /// The newest snapshot among `settling`.
+    pub settling_cur: Option<Arc<Snapshot>>,
+    /// A state has been published here: not only the log speaks on this channel.
+    pub reads: bool,
+}
+
+/// The live subscribers of a channel that share a form.
+pub struct Topic {
+    pub form: Form,
+    pub id: u32,
+    /// How many, per lane.
+    pub count: Box<[u32]>,
+}
+
+impl Core {
+    pub fn open(
+        &self,
+        lanes: std::ops::Range<usize>,
+        form: Form,
+    ) -> Result<(ConnId, std::sync::MutexGuard<'_, State>), u16> {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        if let Some(code) = state.shut {
+            return Err(code);
+        }
+        let lane = lanes.min_by_key(|&l| state.slots[l].used).ok_or(super::close::TRY_LATER)?;
+        let slots = &mut state.slots[lane];
+        let slot = match slots.free.pop() {
+            Some(slot) => slot,
+            None if slots.conns.len() < SLOTS_MAX => {
+                slots.conns.push(Conn { generation: 0, open: false, form, subs: Vec::new(), waiting: 0 });
+                slots.conns.len() as u32 - 1
+            }
+            None => return Err(super::close::TRY_LATER),
+        };
+        let conn = &mut slots.conns[slot as usize];
+        conn.open = true;
+        conn.form = form;
+        slots.used += 1;
+        state.connections += 1;
+        let id = ConnId::new(conn.generation, lane, form.framing, slot);
+        Ok((id, guard))
+    }
+
+    pub fn join(&self, id: ConnId, name: &ChannelName) -> Result<Position, JoinError> {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let position = state.stream.as_ref().ok_or(JoinError::NotReady)?.1.clone();
+        let conn = state.slots[id.lane()].get(id).ok_or(JoinError::Gone)?;
+        let joining = SubState::Joining(state.number);
+        let known = state.names.get(name).copied();
+        let sub = known.and_then(|n| conn.subs.iter_mut().find(|s| s.channel == n));
+        let channel = match (sub, known) {
+            (Some(sub), Some(n)) if sub.state == SubState::Reset => {
+                sub.state = joining;
+                state.channels[n].reset -= 1;
+                n
+            }
+            (Some(_), _) => return Err(JoinError::AlreadyJoined),
+            (None, known) => {
+                let n = known.unwrap_or_else(|| {
+                    let n = state.channels.insert(Channel::new(name.clone()));
+                    state.names.insert(name.clone(), n);
+                    n
+                });
+                conn.subs.push(Sub { channel: n, state: joining });
+                conn.waiting += 1;
+                state.subscriptions += 1;
+                n
+            }
+        };
+        state.channels[channel].joining += 1;
+        Ok(position)
+    }
+
+    pub fn leave(&self, id: ConnId, name: &ChannelName) -> bool {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let Some(conn) = state.slots[id.lane()].get(id) else { return false };
+        let Some(&n) = state.names.get(name) else { return false };
+        let Some(at) = conn.subs.iter().position(|s| s.channel == n) else { return false };
+        let sub = conn.subs.swap_remove(at);
+        conn.waiting -= u32::from(sub.state != SubState::Live);
+        let form = conn.form;
+        state.channels[n].settling.retain(|(other, _)| *other != id);
+        if let Some(topic) = state.unsubscribe(sub, id.lane(), form) {
+            self.fifos[id.lane()].push(Item::Detach { conn: id, topic });
+        }
+        true
+    }
+
+    /// The connection has ended: its subscriptions go.
+    pub fn retire(&self, id: ConnId) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let Some(conn) = state.slots[id.lane()].get(id) else { return };
+        conn.open = false;
+        conn.waiting = 0;
+        let (subs, form) = (std::mem::take(&mut conn.subs), conn.form);
+        for sub in subs {
+            state.unsubscribe(sub, id.lane(), form);
+        }
+    }
+
+    /// Its lane has let go of it: the slot may be used again.
+    pub fn release(&self, id: ConnId) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let slots = &mut state.slots[id.lane()];
+        let Some(conn) = slots.conns.get_mut(id.slot() as usize) else { return };
+        if conn.generation != id.generation() || conn.open {
+            return;
+        }
+        conn.generation = conn.generation.wrapping_add(1);
+        slots.free.push(id.slot());
+        slots.used -= 1;
+        state.connections -= 1;
+        if state.connections == 0 {
+            self.empty.notify_waiters();
+        }
+    }
+
+    pub fn begin(&self, incarnation: Incarnation, start: Arc<Snapshot>) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let first = state.stream.replace((incarnation, Position::at(start.clone()))).is_none();
+        state.recent.begin(start);
+        if first {
+            // Nobody can have joined.
+            return;
+        }
+        for channel in state.channels.iter_mut() {
+            channel.reset += channel.joining + channel.live_count() as u32;
+            channel.joining = 0;
+            channel.live.clear();
+            channel.buffer = None;
+            channel.settling = Vec::new();
+            channel.settling_cur = None;
+        }
+        state.join_bytes = 0;
+        state.topics = Slab::default();
+        for conn in state.slots.iter_mut().flat_map(|s| &mut s.conns) {
+            conn.subs.iter_mut().for_each(|s| s.state = SubState::Reset);
+            conn.waiting = conn.subs.len() as u32;
+        }
+        for fifo in &self.fifos {
+            fifo.push(Item::ResetAll);
+        }
+    }
+
+    /// Puts a heartbeat into the FIFO of `lane`, with the cursor of what is before it.
+    pub fn heartbeat(&self, lane: usize, turn: u32, of: u32) {
+        let guard = lock(&self.state);
+        let cursor = guard.stream.as_ref().map(|(incarnation, position)| {
+            Cursor { incarnation: *incarnation, position: position.clone() }.to_string()
+        });
+        let conns = &guard.slots[lane].conns;
+        let slots = (turn..conns.len() as u32).step_by(of as usize);
+        let joining = slots.filter(|&slot| conns[slot as usize].waiting > 0).collect();
+        self.fifos[lane].push(Item::Heartbeat(Box::new(Heartbeat { cursor, turn, of, joining })));
+    }
+}
+
+impl State {
+    pub fn new(lanes: usize, config: &Config) -> Self {
+        Self {
+            stream: None,
+            names: HashMap::new(),
+            channels: Slab::default(),
+            topics: Slab::default(),
+            slots: std::iter::repeat_with(Slots::default).take(lanes).collect(),
+            recent: Recent::new(config.recent_items_max, config.recent_bytes_max),
+            number: 0,
+            join_bytes: 0,
+            subscriptions: 0,
+            connections: 0,
+            shut: None,
+            outgoing: std::iter::repeat_with(Vec::new).take(lanes).collect(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Takes one subscription out of its channel, and the channel away with its last. The topic, if it was live.
+    fn unsubscribe(&mut self, sub: Sub, lane: usize, form: Form) -> Option<u32> {
+        self.subscriptions -= 1;
+        let channel = &mut self.channels[sub.channel];
+        let mut topic = None;
+        match sub.state {
+            SubState::Reset => channel.reset -= 1,
+            SubState::Joining(_) => channel.stop_joining(&mut self.join_bytes),
+            SubState::Live => {
+                if let Some(at) = channel.live.iter().position(|t| t.form == form) {
+                    let live = &mut channel.live[at];
+                    topic = Some(live.id);
+                    live.count[lane] -= 1;
+                    if live.count.iter().all(|&n| n == 0) {
+                        self.topics.remove(live.id);
+                        channel.live.swap_remove(at);
+                    }
+                }
+            }
+        }
+        if channel.audience() == 0 {
+            let name = channel.name.clone();
+            self.channels.remove(sub.channel);
+            self.names.remove(&name);
+        }
+        topic
+    }
+}
+
+impl Slots {
+    /// The open connection `id`.
+    pub fn get(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(id.slot() as usize).filter(|c| c.open && c.generation == id.generation())
+    }
+}
+
+impl Channel {
+    fn new(name: ChannelName) -> Self {
+        Self {
+            name,
+            live: Vec::new(),
+            joining: 0,
+            reset: 0,
+            buffer: None,
+            settling: Vec::new(),
+            settling_cur: None,
+            reads: false,
+        }
+    }
+
+    pub fn live_count(&self) -> usize {
+        self.live.iter().flat_map(|t| &t.count).map(|&n| n as usize).sum()
+    }
+
+    /// Everybody who listens, is about to, or has to start over.
+    pub fn audience(&self) -> usize {
+        self.live_count() + (self.joining + self.reset) as usize
+    }
+
+    /// One joining subscription fewer; the buffer goes with the last.
+    pub fn stop_joining(&mut self, join_bytes: &mut usize) {
+        self.joining -= 1;
+        if self.joining == 0
+            && let Some(buffer) = self.buffer.take()
+        {
+            *join_bytes -= buffer.bytes;
+        }
+    }
+}
+
+/// The lanes that WebSockets over plain TCP, and everything else, go to.
+pub fn lanes_for(framing_over_tcp: bool, lanes: usize) -> std::ops::Range<usize> {
+    if framing_over_tcp { 0..lanes - 1 } else { lanes - 1..lanes }
+}

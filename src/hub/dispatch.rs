@@ -1,0 +1,228 @@
+//! The dispatcher's side of the core: a message becomes one frame per form, and one item per lane.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Framing;
+use super::codec;
+use super::core::{Channel, Core, State};
+use super::joins::{Buffer, Held, included, is_remembered};
+use super::lane::{ConnId, Form, Item, Lane, lock};
+use crate::domain::{Batch, ChannelName, Cursor, Dialect, Incarnation, Message, Position, ReadError, Stamp, Target};
+
+impl Core {
+    pub fn dispatch(&self, batch: Batch) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let Some((incarnation, position)) = state.stream.clone() else { return };
+        let mut place = position;
+        for message in batch.messages {
+            if let Stamp::Log { id, .. } = message.stamp {
+                place = Position { prev: batch.prev.clone(), cur: batch.cur.clone(), id };
+            }
+            self.deliver(state, incarnation, message, &place);
+        }
+        state.stream = Some((incarnation, batch.after));
+        self.push_out(state);
+    }
+
+    pub fn publish(&self, message: Message) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let Some((incarnation, place)) = state.stream.clone() else { return };
+        self.deliver(state, incarnation, message, &place);
+        self.push_out(state);
+    }
+
+    pub fn channel_error(&self, name: &ChannelName, error: &ReadError) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let Some(&n) = state.names.get(name) else { return };
+        for topic in &state.channels[n].live {
+            let frame = self.encode(topic.form, &mut state.scratch, |dialect, out| {
+                dialect.channel_error(name.as_str(), error, out)
+            });
+            let Some(frame) = frame else { continue };
+            for (lane, _) in topic.count.iter().enumerate().filter(|(_, n)| **n > 0) {
+                let frame = frame.clone();
+                state.outgoing[lane].push(Item::Publish { topic: topic.id, frame, key: None, skip: None });
+            }
+        }
+        self.push_out(state);
+    }
+
+    /// The payload of a heartbeat, framed.
+    pub fn encode_heartbeat(&self, form: Form, cursor: &str, at_us: i64) -> Option<Bytes> {
+        let mut scratch = Vec::with_capacity(256);
+        self.encode(form, &mut scratch, |dialect, out| dialect.heartbeat(cursor, at_us, out))
+    }
+
+    /// The frame of `held` in `form`, made once.
+    pub fn encode_held(&self, held: &mut Held, form: Form, name: &ChannelName, scratch: &mut Vec<u8>) -> Option<Bytes> {
+        if let Some((_, frame)) = held.frames.iter().find(|(f, _)| *f == form) {
+            return frame.clone();
+        }
+        let cursor = held.cursor.as_ref().map(Cursor::to_string);
+        let frame = self
+            .encode(form, scratch, |dialect, out| dialect.event(name.as_str(), &held.message, cursor.as_deref(), out));
+        held.frames.push((form, frame.clone()));
+        frame
+    }
+
+    /// The frame with a cursor that only this reader gets.
+    pub fn encode_for_one(
+        &self,
+        held: &Held,
+        form: Form,
+        name: &ChannelName,
+        cursor: &Cursor,
+        scratch: &mut Vec<u8>,
+    ) -> Option<Bytes> {
+        let cursor = cursor.to_string();
+        self.encode(form, scratch, |dialect, out| dialect.event(name.as_str(), &held.message, Some(&cursor), out))
+    }
+
+    /// Gives one message its number, and to everybody whom it is for. `place`: where the stream is with it.
+    fn deliver(&self, state: &mut State, incarnation: Incarnation, message: Message, place: &Position) {
+        let number = state.number;
+        state.number += 1;
+        let (one, many);
+        let channels: &[u32] = match &message.target {
+            Target::One(name) => {
+                one = state.names.get(name).copied();
+                one.as_slice()
+            }
+            Target::Family(pattern) => {
+                let matching = state.names.iter().filter(|(name, _)| pattern.matches(name.as_str()).is_some());
+                many = matching.map(|(_, n)| *n).collect::<Vec<_>>();
+                &many
+            }
+        };
+        let remember = is_remembered(&message);
+        if channels.is_empty() && !remember {
+            return;
+        }
+        let message = Arc::new(message);
+        let cursor = match message.stamp {
+            Stamp::Foreign => None,
+            _ => Some(Cursor { incarnation, position: place.clone() }),
+        };
+        let mut text = None;
+        for &n in channels {
+            self.deliver_to(state, n, number, &message, &cursor, &mut text);
+        }
+        if remember {
+            state.recent.push(Held { number, message, cursor, frames: Vec::new() }, place.clone());
+        }
+    }
+
+    fn deliver_to(
+        &self,
+        state: &mut State,
+        n: u32,
+        number: u64,
+        message: &Arc<Message>,
+        cursor: &Option<Cursor>,
+        text: &mut Option<String>,
+    ) {
+        let State { channels, outgoing, scratch, join_bytes, .. } = state;
+        let channel = &mut channels[n];
+        let skip = skipped(channel, &message.stamp, cursor.as_ref().map(|c| &c.position));
+        let mut frames = Vec::new();
+        for topic in &channel.live {
+            if let (None, Some(cursor)) = (&text, cursor) {
+                *text = Some(cursor.to_string());
+            }
+            let frame = self.encode(topic.form, scratch, |dialect, out| {
+                dialect.event(channel.name.as_str(), message, text.as_deref(), out)
+            });
+            if let Some(frame) = &frame {
+                for (lane, _) in topic.count.iter().enumerate().filter(|(_, n)| **n > 0) {
+                    let skip: Vec<ConnId> = skip.iter().filter(|id| id.lane() == lane).copied().collect();
+                    outgoing[lane].push(Item::Publish {
+                        topic: topic.id,
+                        frame: frame.clone(),
+                        key: message.conflate.clone(),
+                        skip: (!skip.is_empty()).then(|| skip.into()),
+                    });
+                }
+            }
+            if channel.joining > 0 {
+                frames.push((topic.form, frame));
+            }
+        }
+        if channel.joining > 0 {
+            let held = Held { number, message: message.clone(), cursor: cursor.clone(), frames };
+            let buffer = channel.buffer.get_or_insert_default();
+            let before = buffer.bytes;
+            buffer.push(held, self.config.join_buffer_items_max, self.config.join_buffer_bytes_max);
+            *join_bytes = *join_bytes - before + buffer.bytes;
+            if *join_bytes > self.config.join_buffers_bytes_max {
+                *join_bytes -= buffer.bytes;
+                **buffer = Buffer { lost: Some(number), ..Default::default() };
+            }
+        }
+    }
+
+    /// Frames what `write` appends; `None`: it had nothing to say.
+    fn encode(
+        &self,
+        form: Form,
+        scratch: &mut Vec<u8>,
+        write: impl FnOnce(&dyn Dialect, &mut Vec<u8>) -> bool,
+    ) -> Option<Bytes> {
+        let dialect = self.dialects.get(usize::from(form.dialect))?;
+        scratch.clear();
+        scratch.resize(codec::HEAD_BYTES_MAX, 0);
+        if !write(&**dialect, scratch) {
+            return None;
+        }
+        let payload = scratch.len() - codec::HEAD_BYTES_MAX;
+        let start = match form.framing {
+            Framing::EventStream => codec::HEAD_BYTES_MAX,
+            Framing::WebSocket => {
+                let (head, start) = codec::head(codec::TEXT, payload);
+                scratch[start..codec::HEAD_BYTES_MAX].copy_from_slice(&head[start..]);
+                start
+            }
+        };
+        let frame = Bytes::copy_from_slice(&scratch[start..]);
+        if scratch.capacity() > 1 << 20 {
+            *scratch = Vec::new();
+        }
+        Some(frame)
+    }
+
+    fn push_out(&self, state: &mut State) {
+        for (fifo, items) in self.fifos.iter().zip(&mut state.outgoing) {
+            fifo.push_all(items);
+        }
+    }
+}
+
+/// The live subscribers whose snapshot has shown this already: dispatched late, to them it is the past.
+fn skipped(channel: &mut Channel, stamp: &Stamp, place: Option<&Position>) -> Vec<ConnId> {
+    channel.reads |= matches!(stamp, Stamp::Read(_));
+    let Some(newest) = &channel.settling_cur else { return Vec::new() };
+    let nobody = match stamp {
+        Stamp::Log { xid, .. } => !newest.sees(*xid),
+        Stamp::Read(at) => !newest.covers(at),
+        Stamp::Foreign => true,
+    };
+    if !nobody {
+        let skipped = channel.settling.iter().filter(|(_, since)| included(since, stamp)).map(|(id, _)| *id).collect();
+        if let (false, Some(place)) = (channel.reads, place) {
+            // A drain brings only what its `prev` did not see.
+            channel.settling.retain(|(_, since)| !place.prev.covers(&since.cur));
+        }
+        return skipped;
+    }
+    // Reads of one channel come in the order of their snapshots, and the log has passed everybody's snapshot:
+    // nothing older can come.
+    if matches!(stamp, Stamp::Read(_)) && place.is_some_and(|p| p.cur.covers(newest)) {
+        channel.settling = Vec::new();
+        channel.settling_cur = None;
+    }
+    Vec::new()
+}

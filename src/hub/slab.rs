@@ -1,0 +1,50 @@
+//! Numbered places, used again: lists may hold a number where a pointer would need a count.
+
+pub struct Slab<T> {
+    items: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    pub fn insert(&mut self, item: T) -> u32 {
+        let n = self.free.pop().unwrap_or_else(|| {
+            self.items.push(None);
+            self.items.len() as u32 - 1
+        });
+        self.items[n as usize] = Some(item);
+        n
+    }
+
+    pub fn remove(&mut self, n: u32) {
+        if self.items[n as usize].take().is_some() {
+            self.free.push(n);
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.items.iter().flatten()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.items.iter_mut().flatten()
+    }
+}
+
+impl<T> std::ops::Index<u32> for Slab<T> {
+    type Output = T;
+    fn index(&self, n: u32) -> &T {
+        self.items[n as usize].as_ref().expect("a number is given out only with its item, and forgotten with it")
+    }
+}
+
+impl<T> std::ops::IndexMut<u32> for Slab<T> {
+    fn index_mut(&mut self, n: u32) -> &mut T {
+        self.items[n as usize].as_mut().expect("a number is given out only with its item, and forgotten with it")
+    }
+}

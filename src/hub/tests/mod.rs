@@ -1,0 +1,8 @@
+//! The hub through its public face, with real sockets; what must hold on every transport runs on every transport.
+
+mod bounds;
+mod delivery;
+mod join;
+mod life;
+mod reading;
+mod support;

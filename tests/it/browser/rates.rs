@@ -1,0 +1,91 @@
+use serde_json::json;
+
+use super::cdp;
+use crate::kit::{Binary, Running, TestDb};
+
+const LIVE: &str = "document.querySelector('#phase').textContent === 'live'";
+const ALL_THERE: &str = "document.querySelectorAll('#pairs li').length === 60";
+
+async fn demo(db: &TestDb<'_>, listen: &str) -> Running {
+    Binary::new(&["demo", "--listen", listen]).env("DATABASE_URL", &db.url()).start().ready().await
+}
+
+fn rate_is(text: &str) -> String {
+    format!("document.querySelector('#pair-USD_NGN .rate').textContent === {text:?}")
+}
+
+/// By hand, as the demo tells its reader to; far from where the walk could lead.
+async fn set_rate(db: &TestDb<'_>, rate: &str) {
+    db.exec(&format!("update rates set rate = {rate} where source_currency = 'USD' and destination_currency = 'NGN'"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_in_sql_shows_up_in_the_page() {
+    let Some(mut page) = cdp::page().await else { return };
+    let db = TestDb::bare().await;
+    let server = demo(&db, "127.0.0.1:0").await;
+    page.goto(&server.http("/rates")).await;
+    page.until(LIVE).await;
+    page.until(ALL_THERE).await;
+
+    // The walk of the scheduled job, seen without doing anything.
+    page.until("Number(document.querySelector('#messages').textContent) > 5").await;
+
+    // All digits arrive, also those that a float does not have; and not by colour alone.
+    let shown = format!(
+        "{} && document.querySelector('#pair-USD_NGN .change').textContent.startsWith('▲')",
+        rate_is("12 345 678.90123456789012345")
+    );
+    tokio::join!(page.until(&shown), set_rate(&db, "12345678.90123456789012345"));
+
+    // What the reader may type is on the page, and holds no address of the database.
+    page.until("!document.querySelector('#try').hidden").await;
+    assert_eq!(page.text("#psql").await, "psql \"$DATABASE_URL\"");
+    assert!(page.text("#update").await.starts_with("update rates set rate"));
+
+    // Keyboard: / goes to the filter, Escape empties it.
+    for key in ["/", "n", "g", "n"] {
+        page.press(key).await;
+    }
+    let visible = "document.querySelectorAll('#pairs li:not([hidden])').length";
+    assert_eq!(page.eval(visible).await, 4);
+    assert_eq!(page.text("#shown").await, "4 of 60 pairs");
+    page.press("Escape").await;
+    assert_eq!(page.eval(visible).await, 60);
+
+    // A small phone, in the dark and without motion: nothing sticks out, nothing moves by itself.
+    page.resize(320, 640).await;
+    assert_eq!(page.eval("document.documentElement.scrollWidth <= 320").await, true);
+    page.prefer("prefers-reduced-motion", "reduce").await;
+    let messages = "Number(document.querySelector('#messages').textContent)";
+    page.until(&format!("(window.seen ??= {messages}) + 10 < {messages}")).await;
+    assert_eq!(page.eval("document.getAnimations().length").await, 0);
+
+    assert_eq!(page.complaints, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_says_that_it_lost_the_server_and_comes_back_by_itself() {
+    let Some(mut page) = cdp::page().await else { return };
+    let db = TestDb::bare().await;
+    let mut server = demo(&db, "127.0.0.1:0").await;
+    page.goto(&server.http("/rates")).await;
+    page.until(LIVE).await;
+    page.until(ALL_THERE).await;
+
+    server.kill9().await;
+    page.until("document.querySelector('#phase').textContent === 'reconnecting'").await;
+    page.until("document.querySelector('#detail').textContent.includes('no connection')").await;
+    assert_eq!(page.eval("document.body.hasAttribute('data-stale')").await, true);
+
+    // Changed while nobody served; the same address again.
+    set_rate(&db, "777777.125").await;
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let _server = demo(&db, &address).await;
+    // A walk may have moved it since: by a thousandth, not to what it was.
+    page.until(LIVE).await;
+    page.until("document.querySelector('#pair-USD_NGN .rate').textContent.startsWith('77')").await;
+    assert_eq!(page.eval("document.body.hasAttribute('data-stale')").await, false);
+    assert_eq!(page.eval("document.querySelectorAll('#pairs li').length").await, json!(60));
+}

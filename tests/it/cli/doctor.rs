@@ -1,0 +1,76 @@
+use serde_json::Value;
+
+use super::{json_lines, migrated, ok, refused, rowcast, text};
+use crate::kit::{Binary, TestDb};
+
+fn verdict<'a>(findings: &'a [Value], name: &str) -> (&'a str, String) {
+    let found =
+        findings.iter().find(|f| f["name"] == name).unwrap_or_else(|| panic!("nothing on {name}: {findings:#?}"));
+    let said = format!("{} {}", found["detail"].as_str().unwrap_or(""), found["hint"].as_str().unwrap_or(""));
+    (found["verdict"].as_str().expect("a verdict"), said)
+}
+
+#[tokio::test]
+async fn a_healthy_database_passes_with_its_times() {
+    let db = migrated().await;
+    db.exec("create table orders (id int primary key); select rowcast.watch('orders', 'orders:{id}')").await;
+    let run = rowcast(&db, &["doctor"]).await;
+    let findings = ok(&run);
+    for name in
+        ["database", "version", "tls", "primary", "rights", "schema", "capture", "table public.orders", "round trip"]
+    {
+        assert_eq!(verdict(&findings, name).0, "ok", "{name}: {findings:#?}");
+    }
+    assert!(verdict(&findings, "round trip").1.contains(" ms"));
+    // Nobody serves it, which is worth a word.
+    let (word, said) = verdict(&findings, "listener");
+    assert!(word == "warn" && said.contains("rowcast serve"), "{said}");
+}
+
+#[tokio::test]
+async fn each_defect_is_named_with_its_cure() {
+    let db = migrated().await;
+    db.exec(
+        "create table gone (id int); create table still (id int); create table lost (id int); create table fine (id int);
+         select rowcast.watch(t::regclass, t || ':{id}') from unnest('{gone,still,lost,fine}'::text[]) t",
+    )
+    .await;
+    let trigger = "select tgname from pg_trigger where tgrelid = 'still'::regclass and tgname like '%update'";
+    let trigger = db.text(&trigger.replace("tgname from", "tgname::text from")).await;
+    db.exec("drop table gone").await;
+    db.exec(&format!("alter table still disable trigger \"{trigger}\"")).await;
+    db.exec("do $$ begin execute (select format('drop trigger %I on lost', tgname) from pg_trigger where tgrelid = 'lost'::regclass limit 1); end $$")
+        .await;
+    db.exec("select setval('rowcast.lease', 1)").await;
+    let run = rowcast(&db, &["doctor", "--json"]).await;
+    assert_eq!(run.status.code(), Some(1));
+    let findings = json_lines(&run);
+    for (name, word, said) in [
+        ("table public.gone", "warn", "dropped"),
+        ("table public.still", "fail", "enable always trigger"),
+        ("table public.lost", "fail", "not there"),
+        ("table public.fine", "ok", "fine:{id}"),
+        ("capture", "fail", "rowcast serve"),
+    ] {
+        let (found, text) = verdict(&findings, name);
+        assert!(found == word && text.contains(said), "{name}: {found} {text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_altogether_is_said_first() {
+    let db = TestDb::bare().await;
+    let run = rowcast(&db, &["doctor"]).await;
+    assert_eq!(run.status.code(), Some(1));
+    let findings = json_lines(&run);
+    let (word, said) = verdict(&findings, "schema");
+    assert!(word == "fail" && said.contains("rowcast migrate"), "{said}");
+
+    let url = "postgres://someone:s3cret@127.0.0.1:1/db";
+    let run = Binary::new(&["doctor"]).env("DATABASE_URL", url).output().await;
+    assert_eq!(run.status.code(), Some(1));
+    let said = text(&run.stdout);
+    assert!(said.contains("refused") && !said.contains("s3cret"), "{said}");
+    assert!(text(&run.stderr).is_empty());
+    refused(&Binary::new(&["doctor", "--nonsense"]).output().await, 2);
+}

@@ -1,0 +1,7 @@
+//! The native dialect on real sockets, over a small world in memory.
+
+mod commands;
+mod frames;
+mod resume;
+mod start_over;
+pub mod world;

@@ -1,0 +1,453 @@
+//! A world small enough to be right by looking at it: a log in memory that plays Postgres, the listener and the router
+//! against the real hub, connections and HTTP server.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use rowcast::connection::{self, Shared};
+use rowcast::domain::{
+    Batch, Boxed, ChannelName, Cursor, Drains, FamilyInfo, Incarnation, Message, Outlet, Position, ReadError, Reading,
+    ReplayError, Snapshot, Source, Stamp, Target, Xid,
+};
+use rowcast::http::{self, Database, Page, Parts, Readiness};
+use rowcast::hub::{self, Hub};
+use rowcast::protocol::Dialects;
+use rowcast::store::StoreError;
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::kit::{patiently, ws};
+
+pub struct World {
+    state: Mutex<State>,
+    hub: Hub,
+    /// While false, snapshots wait.
+    gate: watch::Sender<bool>,
+    pub snapshot_began: Notify,
+    pub snapshots: AtomicUsize,
+    /// Snapshots that were dropped before they ended.
+    pub snapshots_dropped: AtomicUsize,
+    pub replays: AtomicUsize,
+    pub sent: Mutex<Vec<(String, String, String)>>,
+}
+
+struct State {
+    incarnation: u64,
+    next_xid: Xid,
+    next_id: i64,
+    /// Transactions that have begun and not ended, with what they have written.
+    open: HashMap<Xid, Vec<Row>>,
+    log: Vec<Row>,
+    /// The last drain's.
+    drained: Arc<Snapshot>,
+    /// Barriers drain by themselves unless a test wants to do it.
+    listening: bool,
+    /// Everything below it is gone.
+    horizon: Xid,
+    views: HashMap<String, (bool, View)>,
+    database: bool,
+}
+
+pub type View = Arc<dyn Fn(&[Row]) -> Result<String, ReadError> + Send + Sync>;
+
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub xid: Xid,
+    pub id: i64,
+    pub channel: String,
+    pub data: String,
+}
+
+impl World {
+    fn new(hub: Hub) -> Arc<Self> {
+        let start = Arc::new(Snapshot::new(10, 10, Vec::new()).expect("in order"));
+        Arc::new(Self {
+            state: Mutex::new(State {
+                incarnation: 1,
+                next_xid: 10,
+                next_id: 1,
+                open: HashMap::new(),
+                log: Vec::new(),
+                drained: start,
+                listening: true,
+                horizon: 0,
+                views: HashMap::new(),
+                database: true,
+            }),
+            hub,
+            gate: watch::Sender::new(true),
+            snapshot_began: Notify::new(),
+            snapshots: AtomicUsize::new(0),
+            snapshots_dropped: AtomicUsize::new(0),
+            replays: AtomicUsize::new(0),
+            sent: Mutex::default(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics within")
+    }
+
+    /// The stream begins, or begins anew.
+    pub fn begin(&self, incarnation: u64) {
+        let mut state = self.state();
+        state.incarnation = incarnation;
+        state.drained = state.snapshot();
+        self.hub.begin(Incarnation(incarnation), state.drained.clone());
+    }
+
+    pub fn event_view(
+        &self,
+        channel: &str,
+        view: impl Fn(&[Row]) -> Result<String, ReadError> + Send + Sync + 'static,
+    ) {
+        self.state().views.insert(channel.into(), (false, Arc::new(view)));
+    }
+
+    pub fn state_view(
+        &self,
+        channel: &str,
+        view: impl Fn(&[Row]) -> Result<String, ReadError> + Send + Sync + 'static,
+    ) {
+        self.state().views.insert(channel.into(), (true, Arc::new(view)));
+    }
+
+    /// One transaction with these rows, committed and not drained.
+    pub fn commit(&self, rows: &[(&str, &str)]) {
+        let xid = self.open();
+        for (channel, data) in rows {
+            self.write(xid, channel, data);
+        }
+        self.end(xid);
+    }
+
+    pub fn open(&self) -> Xid {
+        let mut state = self.state();
+        let xid = state.next_xid;
+        state.next_xid += 1;
+        state.open.insert(xid, Vec::new());
+        xid
+    }
+
+    pub fn write(&self, xid: Xid, channel: &str, data: &str) {
+        let mut state = self.state();
+        let id = state.next_id;
+        state.next_id += 1;
+        let row = Row { xid, id, channel: channel.into(), data: data.into() };
+        state.open.get_mut(&xid).expect("open").push(row);
+    }
+
+    pub fn end(&self, xid: Xid) {
+        let mut state = self.state();
+        let rows = state.open.remove(&xid).expect("open");
+        state.log.extend(rows);
+    }
+
+    /// What the listener and the router do: everything new, in the order of ids, in one drain. `batches` pieces.
+    pub fn drain_in(&self, batches: usize) {
+        let mut state = self.state();
+        let (prev, cur) = (state.drained.clone(), state.snapshot());
+        let mut rows: Vec<Row> = state.log.iter().filter(|r| cur.sees(r.xid) && !prev.sees(r.xid)).cloned().collect();
+        rows.sort_by_key(|r| r.id);
+        let size = rows.len().div_ceil(batches).max(1);
+        let mut pieces: Vec<Vec<Row>> = rows.chunks(size).map(<[Row]>::to_vec).collect();
+        if pieces.is_empty() {
+            pieces.push(Vec::new());
+        }
+        let last = pieces.len() - 1;
+        for (i, piece) in pieces.into_iter().enumerate() {
+            let after = match piece.last() {
+                Some(row) if i < last => Position { prev: prev.clone(), cur: cur.clone(), id: row.id },
+                _ => Position::at(cur.clone()),
+            };
+            let messages = piece.iter().map(message).collect();
+            self.hub.dispatch(Batch { prev: prev.clone(), cur: cur.clone(), messages, after });
+        }
+        state.drained = cur;
+    }
+
+    pub fn drain(&self) {
+        self.drain_in(1);
+    }
+
+    /// Committed and dispatched.
+    pub fn say(&self, channel: &str, data: &str) {
+        self.commit(&[(channel, data)]);
+        self.drain();
+    }
+
+    /// A new state of a channel, read now.
+    pub fn publish_state(&self, channel: &str, data: &str) {
+        let stamp = Stamp::Read(self.state().snapshot());
+        self.hub.publish(Message {
+            target: Target::One(name(channel)),
+            event: "state".into(),
+            data: Bytes::copy_from_slice(data.as_bytes()),
+            at_us: 1_700_000_000_000_000,
+            conflate: Some(channel.into()),
+            stamp,
+            replay: false,
+        });
+    }
+
+    /// All events of a channel that committed, as the oracle of a test.
+    pub fn committed(&self, channel: &str) -> Vec<String> {
+        let state = self.state();
+        state.log.iter().filter(|r| r.channel == channel).map(|r| r.data.clone()).collect()
+    }
+
+    pub fn cursor(&self) -> String {
+        let state = self.state();
+        let position = Position::at(state.drained.clone());
+        Cursor { incarnation: Incarnation(state.incarnation), position }.to_string()
+    }
+
+    /// The log loses what it has.
+    pub fn rotate(&self) {
+        let mut state = self.state();
+        state.horizon = state.next_xid;
+        state.log.clear();
+    }
+
+    pub fn listen(&self, listening: bool) {
+        self.state().listening = listening;
+    }
+
+    pub fn database(&self, there: bool) {
+        self.state().database = there;
+    }
+
+    pub fn hold_snapshots(&self) {
+        self.gate.send_replace(false);
+    }
+
+    pub fn let_snapshots_go(&self) {
+        self.gate.send_replace(true);
+    }
+}
+
+impl State {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        let mut xip: Vec<Xid> = self.open.keys().copied().collect();
+        xip.sort_unstable();
+        let xmin = xip.first().copied().unwrap_or(self.next_xid);
+        Arc::new(Snapshot::new(xmin, self.next_xid, xip).expect("sorted"))
+    }
+}
+
+fn message(row: &Row) -> Message {
+    Message {
+        target: Target::One(name(&row.channel)),
+        event: "insert".into(),
+        data: Bytes::copy_from_slice(row.data.as_bytes()),
+        at_us: 1_700_000_000_000_000 + row.id,
+        conflate: None,
+        stamp: Stamp::Log { xid: row.xid, id: row.id },
+        replay: true,
+    }
+}
+
+pub fn name(channel: &str) -> ChannelName {
+    ChannelName::new(channel).expect("a channel's name")
+}
+
+impl Source for World {
+    fn family(&self, channel: &ChannelName) -> FamilyInfo {
+        let views = &self.state().views;
+        let view = views.get(channel.as_str());
+        FamilyInfo {
+            pattern: channel.as_str().into(),
+            state: view.is_some_and(|v| v.0),
+            has_view: view.is_some(),
+            from_log: !view.is_some_and(|v| v.0),
+        }
+    }
+
+    fn families(&self) -> Vec<FamilyInfo> {
+        let mut channels: Vec<String> = self.state().views.keys().cloned().collect();
+        channels.sort();
+        channels.iter().map(|c| self.family(&name(c))).collect()
+    }
+
+    fn snapshot<'a>(&'a self, channel: &'a ChannelName) -> Boxed<'a, Result<Reading, ReadError>> {
+        struct Dropped<'a>(&'a AtomicUsize, bool);
+        impl Drop for Dropped<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_add(usize::from(!self.1), Ordering::SeqCst);
+            }
+        }
+        Box::pin(async move {
+            let mut guard = Dropped(&self.snapshots_dropped, false);
+            self.snapshots.fetch_add(1, Ordering::SeqCst);
+            self.snapshot_began.notify_one();
+            self.gate.subscribe().wait_for(|open| *open).await.expect("the world lasts");
+            guard.1 = true;
+            let state = self.state();
+            if !state.database {
+                return Err(ReadError::Unavailable);
+            }
+            let snapshot = state.snapshot();
+            let data = match state.views.get(channel.as_str()) {
+                Some((_, view)) => view(&state.log)?,
+                None => "[]".into(),
+            };
+            Ok(Reading { snapshot, data: data.into() })
+        })
+    }
+
+    fn replay<'a>(
+        &'a self,
+        channel: &'a ChannelName,
+        from: &'a Cursor,
+        upto: &'a Position,
+        limit: usize,
+    ) -> Boxed<'a, Result<(Vec<(Message, Position)>, bool), ReplayError>> {
+        Box::pin(async move {
+            self.replays.fetch_add(1, Ordering::SeqCst);
+            let state = self.state();
+            if !state.database {
+                return Err(ReplayError::Unavailable);
+            }
+            if from.position.prev.xmax() < state.horizon {
+                return Err(ReplayError::Reset);
+            }
+            let at = |row: &Row| match from.position.cur.sees(row.xid) {
+                true => (0, Position { prev: from.position.prev.clone(), cur: from.position.cur.clone(), id: row.id }),
+                false => (1, Position { prev: from.position.cur.clone(), cur: upto.cur.clone(), id: row.id }),
+            };
+            let mut rows: Vec<&Row> = state
+                .log
+                .iter()
+                .filter(|r| r.channel == channel.as_str())
+                .filter(|r| upto.includes(r.xid, r.id) && !from.position.includes(r.xid, r.id))
+                .collect();
+            rows.sort_by_key(|r| (at(r).0, r.id));
+            let more = rows.len() > limit;
+            Ok((rows.into_iter().take(limit).map(|r| (message(r), at(r).1)).collect(), more))
+        })
+    }
+}
+
+impl Drains for World {
+    fn barrier(&self) -> Boxed<'_, bool> {
+        Box::pin(async move {
+            if !self.state().listening {
+                return false;
+            }
+            self.drain();
+            true
+        })
+    }
+}
+
+impl Database for World {
+    fn send<'a>(&'a self, channel: &'a str, event: &'a str, payload: &'a str) -> Boxed<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            if !self.state().database {
+                return Err(StoreError::Unavailable("secret host".into()));
+            }
+            if event == "refused" {
+                let (sqlstate, message) = ("22023".into(), "no such thing may be sent".into());
+                return Err(StoreError::Refused { sqlstate, message, hint: None });
+            }
+            self.sent.lock().expect("whole").push((channel.into(), event.into(), payload.into()));
+            Ok(())
+        })
+    }
+
+    fn ping(&self) -> Boxed<'_, Result<(), StoreError>> {
+        let there = self.state().database;
+        Box::pin(async move { if there { Ok(()) } else { Err(StoreError::Unavailable("secret host".into())) } })
+    }
+}
+
+/// A server over a world. Ends with the test.
+pub struct Server {
+    pub world: Arc<World>,
+    pub hub: Hub,
+    pub shared: Arc<Shared>,
+    pub readiness: Arc<Readiness>,
+    pub address: std::net::SocketAddr,
+    pub stop: Option<oneshot::Sender<()>>,
+    pub task: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+#[derive(Default)]
+pub struct Settings {
+    pub hub: hub::Config,
+    pub connection: connection::Config,
+    pub http: http::Config,
+    /// Do not begin the stream.
+    pub silent: bool,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub async fn with(settings: Settings) -> Self {
+        let hub_config = hub::Config { shards: 2, ..settings.hub };
+        let hub = Hub::start(hub_config.clone(), Dialects::native().into_vec()).expect("a hub");
+        let world = World::new(hub.clone());
+        let shared = Shared::new(settings.connection, hub_config, hub.clone(), world.clone(), world.clone());
+        let shared = shared.expect("patterns are right");
+        let readiness = Readiness::new(Vec::new());
+        let parts = Parts {
+            shared: shared.clone(),
+            database: world.clone(),
+            readiness: readiness.clone(),
+            metrics: Arc::new(|| "# EOF\n".into()),
+            pages: vec![Page::new("/hello", "text/html; charset=utf-8", "<p>hello")],
+            sockets: Vec::new(),
+        };
+        if !settings.silent {
+            world.begin(1);
+        }
+        let (stop, stopped) = oneshot::channel::<()>();
+        let config = http::Config { listen: "127.0.0.1:0".into(), ..settings.http };
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let bound = http::serve(config, parts, stopped).await.expect("a free port");
+        Self { world, hub, shared, readiness, address: bound.address, stop: Some(stop), task: bound.task }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A client that was welcomed.
+    pub async fn client(&self) -> ws::Client {
+        let mut client = ws::Client::connect(&format!("ws://{}/ws", self.address)).await;
+        client.next_of("welcome").await;
+        client
+    }
+
+    /// A client with one live subscription, past its snapshot.
+    pub async fn subscriber(&self, channel: &str) -> ws::Client {
+        let mut client = self.client().await;
+        client.send(serde_json::json!({ "type": "subscribe", "channel": channel })).await;
+        client.next_of("subscribed").await;
+        client.next_of("snapshot").await;
+        client
+    }
+
+    /// Waits until a snapshot is being read.
+    pub async fn snapshot_began(&self) {
+        patiently("a snapshot", self.world.snapshot_began.notified()).await;
+    }
+}
+
+/// The data of the rows of one channel, as a view that shows them all.
+pub fn all_of(channel: &'static str) -> impl Fn(&[Row]) -> Result<String, ReadError> + Send + Sync {
+    move |rows| {
+        let data: Vec<&str> = rows.iter().filter(|r| r.channel == channel).map(|r| &*r.data).collect();
+        Ok(format!("[{}]", data.join(",")))
+    }
+}
+
+pub fn distinct<T: std::hash::Hash + Eq + Clone>(items: &[T]) -> usize {
+    items.iter().cloned().collect::<HashSet<_>>().len()
+}

@@ -1,0 +1,180 @@
+//! State channels: the newest state of a key, however many rows and tables it is made of.
+
+use super::*;
+
+const ORDERS: &str = "
+    create table orders (id int primary key, status text); create table line (id int primary key, order_id int, amount numeric);
+    create function order_state(id int) returns json stable language sql as $$
+      select json_build_object('id', o.id, 'status', o.status, 'total', (select sum(amount) from line where order_id = o.id))
+        from orders o where o.id = order_state.id $$;
+    insert into orders values (1, 'new'), (2, 'new');
+    select rowcast.define_channel('order:{id}', kind => 'state', view => 'order_state');
+    select rowcast.watch('orders', 'order:{id}'), rowcast.watch('line', 'order:{order_id}')";
+
+async fn state(client: &mut Client) -> String {
+    let frame = client.next_of("event").await;
+    assert_eq!(frame["event"], "state", "{}", frame.raw);
+    frame.raw_of("data")
+}
+
+#[tokio::test]
+async fn three_changes_of_one_transaction_are_one_message() {
+    let db = TestDb::new().await;
+    db.exec(ORDERS).await;
+    let server = Server::start(&db).await;
+    let mut ws = client(&server).await;
+    assert_eq!(subscribe(&mut ws, "order:1").await.raw_of("data"), r#"{"id" : 1, "status" : "new", "total" : null}"#);
+    db.exec("update orders set status = 'paid' where id = 1; insert into line values (1, 1, 2.50), (2, 1, 1.00)").await;
+    assert_eq!(state(&mut ws).await, r#"{"id" : 1, "status" : "paid", "total" : 3.50}"#);
+    // A line that moves: both orders. What leaves the view as it was is no message.
+    let mut other = client(&server).await;
+    subscribe(&mut other, "order:2").await;
+    db.exec("update line set id = 3 where id = 2").await;
+    db.exec("update line set order_id = 2 where id = 3").await;
+    assert_eq!(state(&mut ws).await, r#"{"id" : 1, "status" : "paid", "total" : 2.50}"#);
+    assert_eq!(state(&mut other).await, r#"{"id" : 2, "status" : "new", "total" : 1.00}"#);
+    db.exec("delete from orders where id = 1").await;
+    assert_eq!(state(&mut ws).await, "null");
+    db.exec("truncate line").await;
+    assert_eq!(state(&mut other).await, r#"{"id" : 2, "status" : "new", "total" : null}"#);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn keys_are_found_by_sql_and_only_those_with_a_listener_are_read() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table price (symbol text primary key, v numeric); create table holding (portfolio int, symbol text);
+         create table asked (portfolio int);
+         insert into holding select p, s from generate_series(1, 50) p, unnest('{A,B}'::text[]) s where s = 'A' or p % 2 = 0;
+         insert into price values ('A', 1), ('B', 1);
+         create view portfolio as select portfolio, sum(v) as worth from holding join price using (symbol) group by 1;
+         select rowcast.define_channel('portfolio:{portfolio}', kind => 'state', view => 'portfolio');
+         select rowcast.watch('price', 'portfolio:{portfolio}', keys => 'select portfolio from holding where symbol = {symbol}')",
+    )
+    .await;
+    let server = Server::start(&db).await;
+    let (mut odd, mut even) = (client(&server).await, client(&server).await);
+    assert_eq!(subscribe(&mut odd, "portfolio:1").await.raw_of("data"), r#"{"portfolio":1,"worth":1}"#);
+    assert_eq!(subscribe(&mut even, "portfolio:2").await.raw_of("data"), r#"{"portfolio":2,"worth":2}"#);
+    db.exec("update price set v = 5 where symbol = 'B'").await;
+    assert_eq!(state(&mut even).await, r#"{"portfolio":2,"worth":6}"#);
+    db.exec("update price set v = 7 where symbol = 'A'").await;
+    assert_eq!(state(&mut even).await, r#"{"portfolio":2,"worth":12}"#);
+    // B meant nothing to it: this is its first.
+    assert_eq!(state(&mut odd).await, r#"{"portfolio":1,"worth":7}"#);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_whole_view_is_read_again_within_its_throttle_and_sent_when_it_changed() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table score (player text primary key, points int);
+         create view board as select player, points from score order by points desc limit 2;
+         insert into score values ('ann', 3), ('bob', 2), ('cy', 1);
+         select rowcast.define_channel('board', kind => 'state', view => 'board', throttle_ms => 200);
+         select rowcast.watch('score', 'board')",
+    )
+    .await;
+    let server = Server::start(&db).await;
+    let mut ws = client(&server).await;
+    let snapshot = subscribe(&mut ws, "board").await;
+    assert_eq!(snapshot["data"], json!([{"player": "ann", "points": 3}, {"player": "bob", "points": 2}]));
+    db.exec("update score set points = 0 where player = 'cy'").await; // not on the board
+    for points in 10..60 {
+        db.exec(&format!("update score set points = {points} where player = 'bob'")).await;
+    }
+    let mut messages = 0;
+    loop {
+        messages += 1;
+        let frame = ws.next_of("event").await;
+        if frame["data"][0] == json!({"player": "bob", "points": 59}) {
+            break;
+        }
+        assert_eq!(frame["data"][0]["player"], "bob", "only changes of the board are sent: {}", frame.raw);
+    }
+    assert!(messages < 25, "50 changes within a throttle of 200 ms made {messages} messages");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn where_the_row_is_the_message_no_view_is_read() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table rate (pair text primary key, v numeric); insert into rate values ('A', 1.0), ('B', 2.0);
+         select rowcast.define_channel('rates', kind => 'state', conflate => '{pair}'), rowcast.define_channel('rate:{pair}', kind => 'state');
+         select rowcast.watch('rate', 'rates'), rowcast.watch('rate', 'rate:{pair}')",
+    )
+    .await;
+    let server = Server::start(&db).await;
+    let (mut all, mut one) = (client(&server).await, client(&server).await);
+    assert_eq!(subscribe(&mut all, "rates").await["data"], json!([{"pair": "A", "v": 1.0}, {"pair": "B", "v": 2.0}]));
+    assert_eq!(subscribe(&mut one, "rate:A").await.raw_of("data"), r#"{"pair":"A","v":1.0}"#);
+    let reads = metric(&server, "rowcast_router_view_reads_total").await;
+    db.exec("update rate set v = v + 0.5; delete from rate where pair = 'A'").await;
+    for expected in [r#"{"pair":"A","v":1.5}"#, r#"{"pair":"B","v":2.5}"#, r#"{"pair":"A","v":1.5}"#] {
+        assert_eq!(all.next_of("event").await.raw_of("data"), expected);
+    }
+    for expected in [r#"{"pair":"A","v":1.5}"#, "null"] {
+        assert_eq!(one.next_of("event").await.raw_of("data"), expected);
+    }
+    assert_eq!(metric(&server, "rowcast_router_view_reads_total").await, reads);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_failing_key_is_told_and_its_neighbours_are_unharmed() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table n (id int primary key, d int); insert into n values (1, 1), (2, 2);
+         create function inverse(id int) returns json stable language sql as $$ select to_json(10 / d) from n where n.id = inverse.id $$;
+         select rowcast.define_channel('inverse:{id}', kind => 'state', view => 'inverse'); select rowcast.watch('n', 'inverse:{id}')",
+    )
+    .await;
+    let server = Server::start(&db).await;
+    let (mut one, mut two) = (client(&server).await, client(&server).await);
+    subscribe(&mut one, "inverse:1").await;
+    subscribe(&mut two, "inverse:2").await;
+    db.exec("update n set d = case id when 1 then 0 else 5 end").await;
+    assert_eq!(state(&mut two).await, "2");
+    let error = one.next_of("error").await;
+    assert_eq!((error["code"].as_str(), error["channel"].as_str()), (Some("view_failed"), Some("inverse:1")));
+    assert!(error.str_of("message").contains("division by zero"), "{}", error.raw);
+    db.exec("update n set d = 2 where id = 1").await;
+    assert_eq!(state(&mut one).await, "5");
+    // A key that the function cannot even take.
+    one.send(json!({"type": "subscribe", "channel": "inverse:x"})).await;
+    assert_eq!(one.next_of("error").await["code"], "view_failed");
+    server.stop().await;
+}
+
+/// A thousand subscribers at once share reads: how many is told by the metric.
+#[tokio::test]
+async fn many_subscribers_of_one_channel_cost_few_queries() {
+    let db = TestDb::new().await;
+    db.exec(ORDERS).await;
+    let server = Server::start(&db).await;
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        clients.push(client(&server).await);
+    }
+    let before = metric(&server, "rowcast_router_view_reads_total").await;
+    for client in &mut clients {
+        client.send(json!({"type": "subscribe", "channel": "order:1"})).await;
+    }
+    for client in &mut clients {
+        client.next_of("subscribed").await;
+        client.next_of("snapshot").await;
+    }
+    let reads = metric(&server, "rowcast_router_view_reads_total").await - before;
+    assert!((1..100).contains(&reads), "{reads} queries for 200 subscribers");
+    server.stop().await;
+}
+
+async fn metric(server: &Server, name: &str) -> i64 {
+    let text = crate::kit::http_client().get(server.http("/metrics")).send().await.expect("served");
+    let text = text.text().await.expect("text");
+    let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+    line.trim().parse::<f64>().expect("a number") as i64
+}
