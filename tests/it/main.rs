@@ -12,6 +12,7 @@ mod http;
 mod kit_itself;
 mod listener;
 mod native;
+mod provider;
 mod shutdown;
 mod spine;
 mod sql;
