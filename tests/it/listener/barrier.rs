@@ -14,7 +14,7 @@ async fn it_comes_behind_the_rows_that_were_visible_when_it_was_asked_for() {
     let mut tap = Tap::live(beltless(), &db.url()).await;
     for i in 0..20 {
         // Nothing rings for a quiet note, and there is no belt: only the barrier's own drain can bring it.
-        tap.asleep().await;
+        tap.armed().await;
         db.exec(&format!("insert into quiet_note values ('{i}')")).await;
         tap.caught_up().await;
         assert_eq!(tap.stream.rows.len(), i + 1);
@@ -34,7 +34,7 @@ async fn an_empty_drain_for_it_advances_the_cursor() {
 async fn many_share_one_message() {
     let db = notes().await;
     let mut tap = Tap::live(beltless(), &db.url()).await;
-    tap.asleep().await;
+    tap.armed().await;
     let handle = tap.handle.clone();
     let waiting = tokio::spawn(async move {
         let barriers: Vec<_> = (0..500).map(|_| handle.barrier()).collect();

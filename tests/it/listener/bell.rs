@@ -13,14 +13,14 @@ const ARM: &str = "select pg_try_advisory_lock(1381257, 1)::text";
 async fn a_sleeper_is_rung_for_every_commit() {
     let db = notes().await;
     let mut tap = Tap::live(Config { wake_rings_per_s: 1_000_000, ..beltless() }, &db.url()).await;
-    let first = tap.asleep().await;
+    let first = tap.armed().await;
     for i in 0..200 {
         db.exec(&format!("insert into note values ('{i}')")).await;
         tap.until("the note", |stream| stream.rows.len() == i + 1).await;
     }
     let stats = tap.stats();
     assert_eq!((stats.rings, stats.bell_releases, stats.arms), (200, 0, 1), "it stayed armed all the while");
-    assert_eq!(tap.asleep().await.since, first.since);
+    assert_eq!(tap.armed().await.since, first.since);
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn rung_too_often_it_lets_go_and_writers_ring_no_more() {
     let db = notes().await;
     let mut tap = Tap::live(Config { wake_rings_per_s: 0, ..beltless() }, &db.url()).await;
     for round in 1..=5 {
-        tap.asleep().await;
+        tap.armed().await;
         db.exec("insert into note values ('x')").await;
         tap.until("the note", |stream| stream.rows.len() == round).await;
         wait_until("it lets go", async || tap.stats().bell_releases == round as u64).await;
@@ -54,7 +54,7 @@ async fn it_does_not_fall_asleep_over_a_silent_writer_in_flight() {
     assert_eq!(tap.stats().arms, 0);
     run(&mut writer, "commit").await;
     tap.until("the silent note", |stream| stream.has("\"silent\"")).await;
-    tap.asleep().await;
+    tap.armed().await;
     let stats = tap.stats();
     assert_eq!((stats.rings, stats.rows_found_by_safety_poll), (0, 0));
 }
@@ -153,7 +153,7 @@ async fn the_safety_poll_finds_what_nobody_rang_for() {
     let db = notes().await;
     let config = Config { safety_poll_ms: 50, ..beltless() };
     let mut tap = Tap::live(config, &db.url()).await;
-    tap.asleep().await;
+    tap.armed().await;
     // PREPARE TRANSACTION fails after a ring: `bell => false` tables ring nothing and go by the belt.
     let mut writer = db.connect().await;
     run(&mut writer, "begin; insert into note values ('x')").await;

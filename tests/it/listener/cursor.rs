@@ -129,7 +129,7 @@ async fn every_version_comes_once(config: Config, cuts: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_writers_awake_and_asleep() {
+async fn many_writers_polled_and_rung() {
     every_version_comes_once(beltless(), false).await;
 }
 

@@ -15,13 +15,13 @@ async fn one_leads_and_all_deliver() {
     let db = notes().await;
     let mut a = Tap::live(beltless(), &db.url()).await;
     let mut b = Tap::live(beltless(), &db.url()).await;
-    assert!(a.asleep().await.leader);
+    assert!(a.armed().await.leader);
     assert!(!b.status("live", |_| true).await.leader);
     a.status("to hear of the other", |live| live.peers == 1).await;
     for i in 0..100 {
         // Sometimes rung by the writer, sometimes, from silent writers, by the leader.
         if i % 10 == 0 {
-            a.asleep().await;
+            a.armed().await;
         }
         db.exec(&format!("insert into note values ('{i}')")).await;
         a.until("the note", |stream| stream.has(&format!("\"{i}\""))).await;
@@ -40,7 +40,7 @@ async fn silent_commits_reach_followers_through_the_leader() {
     a.status("to hear of the other", |live| live.peers == 1).await;
     // K shall be held shared: nobody is asleep, and writers ring nothing. Asked for before the leader lets go of it, or
     // the leader might be asleep again first.
-    a.asleep().await;
+    a.armed().await;
     let mut holder = db.connect().await;
     let held = tokio::spawn(async move {
         super::run(&mut holder, "select pg_advisory_lock_shared(1381257, 1)").await;
@@ -67,14 +67,14 @@ async fn when_the_leaders_backend_is_ended_another_leads_and_nothing_is_lost() {
     let db = notes().await;
     let slow = Config { reconnect_ms_min: 500, reconnect_ms_max: 500, ..brisk() };
     let mut a = Tap::live(slow, &db.url()).await;
-    let pid = a.asleep().await.backend_pid;
+    let pid = a.armed().await.backend_pid;
     let mut b = Tap::live(brisk(), &db.url()).await;
     assert!(!b.status("live", |_| true).await.leader);
     db.exec(&format!("select pg_terminate_backend({pid}); insert into note values ('orphan')")).await;
     db.exec("insert into note values ('second')").await;
     b.status("to lead", |live| live.leader).await;
     b.until("both", |stream| stream.has("\"orphan\"") && stream.has("\"second\"")).await;
-    b.asleep().await;
+    b.armed().await;
     db.exec("insert into note values ('third')").await;
     b.until("the third", |stream| stream.has("\"third\"")).await;
     a.until("all three", |stream| stream.rows.len() == 3).await;
@@ -89,7 +89,7 @@ async fn a_half_open_leader_is_ended_by_its_successor() {
     // The leader's network dies. It would not notice for an hour, and holds bell and leadership.
     let dying = Config { reply_timeout_ms: NEVER_MS, heartbeat_ms: 50, leader_stale_ms: 400, ..beltless() };
     let mut a = Tap::live(dying.clone(), &db.url_through(&proxy)).await;
-    let pid = a.asleep().await.backend_pid;
+    let pid = a.armed().await.backend_pid;
     let heir = Config { reply_timeout_ms: 5_000, safety_poll_ms: 50, ..dying };
     let mut b = Tap::live(heir, &db.url()).await;
     // A healthy leader is left alone, however often the other looks.
@@ -103,7 +103,7 @@ async fn a_half_open_leader_is_ended_by_its_successor() {
     let gone = format!("select count(*)::text from pg_stat_activity where pid = {pid}");
     wait_until("its backend is gone", async || db.text(&gone).await == "0").await;
     b.until("the note", |stream| stream.has("\"meanwhile\"")).await;
-    b.asleep().await;
+    b.armed().await;
     db.exec("insert into note values ('after')").await;
     b.until("the note", |stream| stream.has("\"after\"")).await;
     // The network comes back: the old leader finds its session ended, reconnects, follows, and catches up.
@@ -133,7 +133,7 @@ async fn a_leader_whose_consumer_stalls_steps_down() {
     let config = Config { feed_stall_ms: 20, drain_rows_max: 1, ..brisk() };
     let mut a = Tap::with_room(config, &db.url(), 2);
     a.until("the stream to begin", |stream| !stream.begins.is_empty()).await;
-    a.asleep().await;
+    a.armed().await;
     let mut b = Tap::live(brisk(), &db.url()).await;
     a.status("to hear of the other", |live| live.peers == 1).await;
     db.exec("insert into note select i::text from generate_series(1, 50) i").await;

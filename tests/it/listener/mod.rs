@@ -98,7 +98,7 @@ impl Tap {
         patiently(what, reached).await
     }
 
-    async fn asleep(&mut self) -> Live {
+    async fn armed(&mut self) -> Live {
         self.status("to fall asleep", |live| live.asleep).await
     }
 

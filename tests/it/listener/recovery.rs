@@ -74,7 +74,7 @@ async fn a_dead_network_is_noticed_and_what_was_missed_is_caught_up() {
     let proxy = db.proxy().await;
     let config = Config { ping_interval_ms: 50, reply_timeout_ms: 300, connect_timeout_ms: 300, ..quick() };
     let mut tap = Tap::live(config, &db.url_through(&proxy)).await;
-    tap.asleep().await;
+    tap.armed().await;
     proxy.blackhole();
     db.exec("insert into note values ('unheard')").await;
     until_down(&tap).await;

@@ -55,7 +55,7 @@ async fn it_keeps_trying_and_says_why_until_the_schema_comes() {
 async fn it_ends_with_its_consumer() {
     let db = notes().await;
     let mut tap = Tap::live(beltless(), &db.url()).await;
-    tap.asleep().await;
+    tap.armed().await;
     let Tap { handle, feed, .. } = tap;
     drop(feed);
     let mut status = handle.status();
@@ -66,7 +66,7 @@ async fn it_ends_with_its_consumer() {
 async fn shutdown_leaves_nothing_behind() {
     let db = notes().await;
     let mut tap = Tap::live(beltless(), &db.url()).await;
-    tap.asleep().await;
+    tap.armed().await;
     patiently("the end", tap.handle.shutdown()).await;
     let left = "select count(*)::text from pg_locks where locktype = 'advisory' and classid = 1381257
                 and database = (select oid from pg_database where datname = current_database())";
