@@ -84,13 +84,17 @@ comment on column rowcast.incarnation.token is 'Changes whenever cursors handed 
 -- Sequences, because every transaction reads the newest value, whatever its snapshot is.
 create sequence rowcast.lease minvalue 1;
 create sequence rowcast.log_bytes_max minvalue 1;
+create sequence rowcast.log_full minvalue 1 maxvalue 2;
 
 -- An hour: changes made between the installation and the first `rowcast serve` are recorded.
 select setval('rowcast.lease', date_part('epoch', clock_timestamp())::bigint + 3600),
-       setval('rowcast.log_bytes_max', 1073741824);
+       setval('rowcast.log_bytes_max', 1073741824),
+       setval('rowcast.log_full', 1);
 
 comment on sequence rowcast.lease is
   'Epoch second until which capture records; 1: stopped. Renewed by tend(), so a dead rowcast cannot fill the disk.';
+comment on sequence rowcast.log_full is
+  '2: a writer stopped capture because the log outgrew its bound. Set before the lease, so that a renewal cannot hide it.';
 comment on sequence rowcast.log_bytes_max is 'Size of the log above which capture stops; set by tend().';
 
 create unlogged table rowcast.instance (

@@ -30,6 +30,7 @@ create table rowcast.route (
   operations text[] not null,
   columns    text[],
   "when"     text,
+  when_sql   text,
   keys       text,
   keys_sql   text,
   read_sql   text,
@@ -48,16 +49,17 @@ comment on column rowcast.route.template is 'Channel template, such as orders:{i
 comment on column rowcast.route.event is 'Name of its events; null: the operation''s name.';
 comment on column rowcast.route.operations is 'Subset of insert, update, delete, truncate.';
 comment on column rowcast.route.columns is 'Columns that its messages show; null: all.';
-comment on column rowcast.route."when" is 'Condition over old and new, as given; evaluated by the capture function.';
+comment on column rowcast.route."when" is 'Condition over old and new, as given.';
+comment on column rowcast.route.when_sql is 'The same as the capture function evaluates it.';
 comment on column rowcast.route.keys is 'SQL that finds the channels'' parameters, as given.';
 comment on column rowcast.route.keys_sql is
   '$1 jsonb, an array of row objects; gives (i int, key jsonb): the parameters, as texts in the template''s order, for row i.';
 comment on column rowcast.route.read_sql is
   '$1 jsonb, an array of arrays of parameter texts; gives (i int, data text, snapshot text): the table''s row for key i.';
-comment on column rowcast.route.since is 'Log id of its first event''s bound: valid for since <= id < until.';
+comment on column rowcast.route.since is 'Log id from which it is in force: since <= id < until.';
 comment on column rowcast.route.until is 'Log id at which it ended; null: in force.';
 comment on column rowcast.route.until_xmax is
-  'No transaction at or above this xid wrote an event under it: rotation deletes it once the horizon is there.';
+  'Set by the first rotation after its end: no event under it has this xid or a later one. Rotation deletes it once the horizon is there.';
 
 create table rowcast.channel (
   pattern     text        primary key,
