@@ -16,9 +16,7 @@ create table rowcast_fx.rates (
   source_currency      text        not null check (source_currency ~ '^[A-Z]{3}$'),
   destination_currency text        not null check (destination_currency ~ '^[A-Z]{3}$'),
   rate                 numeric     not null check (rate > 0 and rate < 1e18),
-  inverse              numeric     not null generated always as
-    (trim_scale(round(1.0000000000000000000000000000000000000000 / rate,
-                      14 - floor(log(1.0000000000000000000000000000000000000000 / rate))::int))) stored,
+  inverse              numeric     not null check (inverse > 0 and inverse < 1e18),
   previous             numeric,
   updated_at           timestamptz not null default clock_timestamp(),
   mid                  numeric,
@@ -39,7 +37,7 @@ comment on column rowcast_fx.rates.source_currency is 'ISO 4217 code of what is 
 comment on column rowcast_fx.rates.destination_currency is 'ISO 4217 code of what is received.';
 comment on column rowcast_fx.rates.rate is
   'Units of the destination currency for 1 unit of the source currency, at most 15 significant digits (a JavaScript number holds them).';
-comment on column rowcast_fx.rates.inverse is 'The same price the other way round: units of the source currency for 1 unit of the destination, 15 significant digits.';
+comment on column rowcast_fx.rates.inverse is 'The same price the other way round: units of the source currency for 1 unit of the destination, rounded once. Who writes one of the two gets the other.';
 comment on column rowcast_fx.rates.previous is 'The rate before its last change.';
 comment on column rowcast_fx.rates.updated_at is 'When the rate last changed.';
 comment on column rowcast_fx.rates.mid is 'The middle of the providers'' quotes that the rate was made from, before markup.';
@@ -105,6 +103,7 @@ comment on column rowcast_fx.rate_quote.reason is
 comment on column rowcast_fx.rate_quote.detail is 'The same in figures.';
 
 create table rowcast_fx.rate_mark (
+  kind           text        not null check (kind in ('mid', 'executable')),
   base_currency  text        not null,
   quote_currency text        not null,
   value          numeric     check (value > 0),
@@ -114,11 +113,12 @@ create table rowcast_fx.rate_mark (
   sources        text[]      not null default '{}',
   held           numeric     check (held > 0),
   held_at        timestamptz,
-  primary key (base_currency, quote_currency)
+  primary key (kind, base_currency, quote_currency)
 );
 
 comment on table rowcast_fx.rate_mark is
   'What a refresh must know of those before: per currency (base USD) the middle of the market, per executable pair its price.';
+comment on column rowcast_fx.rate_mark.kind is 'mid: units of the currency for 1 USD; executable: a payout provider''s price.';
 comment on column rowcast_fx.rate_mark.base_currency is 'USD for a currency''s mark; the source of an executable pair.';
 comment on column rowcast_fx.rate_mark.quote_currency is 'The currency, or the pair''s destination.';
 comment on column rowcast_fx.rate_mark.value is 'The last good value, 28 digits; null: there was none yet.';
@@ -184,21 +184,41 @@ comment on column rowcast_fx.provider_state.last_fail_at is 'Its last failure.';
 comment on column rowcast_fx.provider_state.last_error is 'What went wrong then; never holds a key.';
 comment on column rowcast_fx.provider_state.updated_at is 'When this row last changed.';
 
--- An UPDATE typed by hand keeps `previous`, `updated_at` and the history true, too.
+-- What is typed by hand keeps both directions, `previous`, `updated_at` and the history true, too.
 create function rowcast_fx.rates_before() returns trigger
   language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  one constant numeric := 1.0000000000000000000000000000000000000000;
 begin
-  new.previous := old.rate;
-  new.updated_at := greatest(clock_timestamp(), old.updated_at);
+  if tg_op = 'UPDATE' then
+    if new.inverse = old.inverse then
+      new.inverse := null;
+    elsif new.rate = old.rate then
+      new.rate := null;
+    end if;
+    new.previous := old.rate;
+    if new.updated_at = old.updated_at then
+      new.updated_at := clock_timestamp();
+    end if;
+  end if;
+  if new.inverse is null and new.rate > 0 then
+    new.inverse := trim_scale(round(one / new.rate, 14 - floor(log(one / new.rate))::int));
+  elsif new.rate is null and new.inverse > 0 then
+    new.rate := trim_scale(round(one / new.inverse, 14 - floor(log(one / new.inverse))::int));
+  end if;
   return new;
 end $$;
 
-comment on function rowcast_fx.rates_before is 'Keeps rates.previous and rates.updated_at true.';
+comment on function rowcast_fx.rates_before is
+  'Keeps rate and inverse each other''s, to 15 significant digits, rates.previous true, and rates.updated_at where the writer does not say.';
 
+create trigger keep_inverse before insert on rowcast_fx.rates
+  for each row when (new.rate is null or new.inverse is null) execute function rowcast_fx.rates_before();
 create trigger keep_previous before update on rowcast_fx.rates
-  for each row when (new.rate is distinct from old.rate) execute function rowcast_fx.rates_before();
+  for each row when (new.rate is distinct from old.rate or new.inverse is distinct from old.inverse) execute function rowcast_fx.rates_before();
 
-comment on trigger keep_previous on rowcast_fx.rates is 'Keeps previous and updated_at true, whoever writes.';
+comment on trigger keep_inverse on rowcast_fx.rates is 'Who writes one direction gets the other.';
+comment on trigger keep_previous on rowcast_fx.rates is 'Keeps both directions, previous and updated_at true, whoever writes.';
 
 create function rowcast_fx.rates_after() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

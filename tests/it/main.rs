@@ -4,3 +4,4 @@ mod kit;
 
 mod embedded;
 mod kit_itself;
+mod rates;
