@@ -1,5 +1,5 @@
 -- Exchange rates: what is published (rates), what it was made of (rate_quote), how it went (rate_history), and what the
--- next refresh must remember (rate_mark, rate_cycle, provider_state).
+-- next refresh must remember (rate_mark, rate_cycle). provider_state is for the eye.
 --
 --   providers ──quotes──▶ aggregation ──one statement──▶ rates ──capture──▶ the log, like any other table
 --                             ▲   └──▶ rate_quote          └──trigger──▶ rate_history
@@ -163,26 +163,26 @@ comment on column rowcast_fx.rate_refresh.rejected is 'How many quotes it reject
 comment on column rowcast_fx.rate_refresh.summary is 'What it did, in a line.';
 
 create table rowcast_fx.provider_state (
-  provider     text        primary key,
-  breaker      text        not null default 'closed' check (breaker in ('closed', 'open', 'half_open')),
-  failures     int         not null default 0,
-  open_until   timestamptz,
-  last_ok_at   timestamptz,
-  last_fail_at timestamptz,
-  last_error   text,
-  updated_at   timestamptz not null default clock_timestamp()
+  provider    text        primary key,
+  outcome     text        not null check (outcome in ('answered', 'held', 'failed', 'slow')),
+  breaker     text        not null check (breaker in ('closed', 'open', 'half_open')),
+  detail      text,
+  held_until  timestamptz,
+  answered_at timestamptz,
+  latency_ms  bigint,
+  updated_at  timestamptz not null
 );
 
-comment on table rowcast_fx.provider_state is
-  'What must outlive a restart about each provider: an exhausted quota stays exhausted until next month.';
+comment on table rowcast_fx.provider_state is 'How each provider fared in the last refresh that asked it. Not written while nothing but the time changes.';
 comment on column rowcast_fx.provider_state.provider is 'Its name in the configuration.';
-comment on column rowcast_fx.provider_state.breaker is 'closed: asked as usual; open: not asked until open_until; half_open: asked once, on trial.';
-comment on column rowcast_fx.provider_state.failures is 'Failures in a row.';
-comment on column rowcast_fx.provider_state.open_until is 'When it may be asked again; infinity: not before the configuration changes.';
-comment on column rowcast_fx.provider_state.last_ok_at is 'Its last good answer.';
-comment on column rowcast_fx.provider_state.last_fail_at is 'Its last failure.';
-comment on column rowcast_fx.provider_state.last_error is 'What went wrong then; never holds a key.';
-comment on column rowcast_fx.provider_state.updated_at is 'When this row last changed.';
+comment on column rowcast_fx.provider_state.outcome is
+  'answered; held: not asked, detail says why, and its last answer counts while it is fresh; failed; slow: not done yet, its answer counts in the next refresh.';
+comment on column rowcast_fx.provider_state.breaker is 'closed: asked as usual; open: left alone; half_open: asked once, on trial.';
+comment on column rowcast_fx.provider_state.detail is 'Why it was not asked or did not answer; never holds a key.';
+comment on column rowcast_fx.provider_state.held_until is 'When it may be asked again; null with outcome held: not before the configuration is loaded anew.';
+comment on column rowcast_fx.provider_state.answered_at is 'Its last good answer.';
+comment on column rowcast_fx.provider_state.latency_ms is 'How long that took.';
+comment on column rowcast_fx.provider_state.updated_at is 'The refresh that changed this row last.';
 
 -- What is typed by hand keeps both directions, `previous`, `updated_at` and the history true, too.
 create function rowcast_fx.rates_before() returns trigger

@@ -50,6 +50,8 @@ pub struct Config {
     pub markup_corridor_bps: BTreeMap<String, u32>,
     pub quote_retention_days: i32,
     pub history_retention_days: i32,
+    /// A provider that takes longer is not waited for: its answer counts in the next refresh.
+    pub round_ms: u64,
 }
 
 impl Default for Config {
@@ -80,6 +82,7 @@ impl Default for Config {
             markup_corridor_bps: BTreeMap::new(),
             quote_retention_days: 7,
             history_retention_days: 400,
+            round_ms: 15_000,
         }
     }
 }
@@ -99,6 +102,7 @@ pub struct Rules {
     pub clock_skew: Duration,
     pub quote_retention_days: i32,
     pub history_retention_days: i32,
+    pub round: std::time::Duration,
     thin: BTreeSet<Currency>,
     floor: Decimal,
     thin_floor: Decimal,
@@ -149,6 +153,7 @@ impl Rules {
             clock_skew: seconds(config.clock_skew_s),
             quote_retention_days: config.quote_retention_days,
             history_retention_days: config.history_retention_days,
+            round: std::time::Duration::from_millis(config.round_ms),
             thin: codes(&config.thin)?,
             floor: fraction(config.floor_bps),
             thin_floor: fraction(config.thin_floor_bps),

@@ -1,6 +1,8 @@
 //! Exchange rates: aggregate the providers' quotes, publish what changed.
 //!
 //! ```text
+//!  Panel: all providers at once
+//!     │
 //!  answers ─▶ aggregate ─▶ settle ─▶ publish ─▶ one statement: rates, rate_quote, rate_mark, rate_refresh
 //!             (a middle    (jumps    (pairs, and
 //!              each)        held,     which of them
@@ -16,6 +18,7 @@ mod config;
 pub mod consensus;
 mod currency;
 mod figure;
+mod panel;
 pub mod price;
 pub mod publish;
 mod quote;
@@ -28,6 +31,7 @@ pub use config::{Config, Rules};
 pub use consensus::Confidence;
 pub use currency::{Currency, CurrencyError, Pair};
 pub use figure::{Figure, FigureError};
+pub use panel::{Fared, Outcome, Panel, Progress, Round};
 pub use quote::{Answer, Judged, Pace, Quoted, Reason};
 pub use refresh::Refresher;
 pub use report::{Cached, Change, Held, Report};

@@ -13,8 +13,9 @@ use super::config::{Config, Rules};
 use super::consensus::Confidence;
 use super::currency::{Currency, Pair};
 use super::figure::Figure;
+use super::panel::Round;
 use super::publish::{Offer, Published, is_due, offer};
-use super::quote::{Answer, Judged};
+use super::quote::Judged;
 use super::report::{Cached, Change, Held, Report};
 use super::rows;
 use super::settle::{Fresh, Mark, Standing, settle};
@@ -77,9 +78,9 @@ impl Refresher {
         Ok(self.store.open_rate_channels().await?)
     }
 
-    /// `answers` are those of one round; a provider that failed has none. An unchanged rate writes nothing.
-    pub async fn refresh(&self, answers: &[Answer], now: DateTime<Utc>) -> Result<Report, RatesError> {
-        let market = aggregate(&self.rules, answers, now);
+    /// An unchanged rate writes nothing.
+    pub async fn refresh(&self, round: &Round, now: DateTime<Utc>) -> Result<Report, RatesError> {
+        let market = aggregate(&self.rules, &round.answers, now);
         self.tend(now).await;
         for _ in 0..TRIES_MAX {
             let state = rows::read(self.store.rates_state().await?)?;
@@ -94,6 +95,7 @@ impl Refresher {
                 rates: decision.due.iter().map(rows::rate).collect(),
                 marks: decision.marks.iter().map(|(of, mark)| rows::mark(*of, mark)).collect(),
                 quotes: news.iter().map(|j| rows::quote(j)).collect(),
+                providers: round.providers.iter().map(rows::provider).collect(),
                 used: decision.report.used,
                 rejected: decision.report.rejected,
                 summary: decision.report.to_string(),
@@ -103,6 +105,7 @@ impl Refresher {
                 decision.report.written = written as usize;
                 self.remember(&news);
                 decision.report.quotes = market.quotes;
+                decision.report.providers = round.providers.clone();
                 return Ok(decision.report);
             }
         }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use super::consensus::Confidence;
 use super::currency::Pair;
 use super::figure::Figure;
+use super::panel::Fared;
 use super::quote::Judged;
 
 /// What a refresh did. Its text is one line, for the log and a job's history.
@@ -29,6 +30,8 @@ pub struct Report {
     pub expired: Vec<Pair>,
     /// Pairs that never had a quote.
     pub missing: Vec<Pair>,
+    /// How each provider fared.
+    pub providers: Vec<Fared>,
     /// Each quote with its fate.
     pub quotes: Vec<Judged>,
     pub used: usize,

@@ -8,11 +8,13 @@ use chrono::{DateTime, Utc};
 use super::RatesError;
 use super::consensus::Confidence;
 use super::currency::{Currency, Pair};
+use super::panel::{Fared, Outcome};
 use super::publish::{Offer, Published};
 use super::quote::Judged;
 use super::refresh::Of;
 use super::settle::{Good, Mark};
-use crate::store::{MarkRow, NewQuote, NewRate, RateRow, RatesState, StoreError};
+use crate::provider::Circuit;
+use crate::store::{MarkRow, NewQuote, NewRate, ProviderRow, RateRow, RatesState, StoreError};
 
 pub struct State {
     pub cycle: i64,
@@ -124,6 +126,30 @@ pub fn quote(judged: &Judged) -> NewQuote {
         fetched_at_us: judged.fetched_at.timestamp_micros(),
         reason: judged.rejected.as_ref().map(|r| r.code()),
         detail: judged.rejected.as_ref().map(ToString::to_string),
+    }
+}
+
+pub fn provider(fared: &Fared) -> ProviderRow {
+    ProviderRow {
+        provider: fared.provider.to_string(),
+        outcome: match fared.outcome {
+            Outcome::Answered => "answered",
+            Outcome::Held(_) => "held",
+            Outcome::Failed(_) => "failed",
+            Outcome::Slow => "slow",
+        },
+        breaker: match fared.circuit {
+            Circuit::Closed => "closed",
+            Circuit::Open => "open",
+            Circuit::HalfOpen => "half_open",
+        },
+        detail: match &fared.outcome {
+            Outcome::Held(why) | Outcome::Failed(why) => Some(why.clone()),
+            Outcome::Answered | Outcome::Slow => None,
+        },
+        held_until_us: fared.held_until.map(|t| t.timestamp_micros()),
+        answered_at_us: fared.answered_at.map(|t| t.timestamp_micros()),
+        latency_ms: fared.latency_ms,
     }
 }
 

@@ -74,6 +74,18 @@ pub struct NewQuote {
     pub detail: Option<String>,
 }
 
+/// A row of `provider_state`.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProviderRow {
+    pub provider: String,
+    pub outcome: &'static str,
+    pub breaker: &'static str,
+    pub detail: Option<String>,
+    pub held_until_us: Option<i64>,
+    pub answered_at_us: Option<i64>,
+    pub latency_ms: Option<u64>,
+}
+
 /// All that one refresh writes.
 #[derive(Clone, Debug, Default)]
 pub struct Refresh {
@@ -81,6 +93,7 @@ pub struct Refresh {
     pub rates: Vec<NewRate>,
     pub marks: Vec<MarkRow>,
     pub quotes: Vec<NewQuote>,
+    pub providers: Vec<ProviderRow>,
     pub used: usize,
     pub rejected: usize,
     pub summary: String,
@@ -113,6 +126,7 @@ impl Store {
             i32::try_from(refresh.used).unwrap_or(i32::MAX),
             i32::try_from(refresh.rejected).unwrap_or(i32::MAX),
             refresh.summary,
+            json(&refresh.providers)?,
         )
         .fetch_one(&self.pool)
         .await?;

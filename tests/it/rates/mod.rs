@@ -5,7 +5,7 @@ mod retention;
 mod vectors;
 
 use chrono::{DateTime, Utc};
-use rowcast::rates::{Answer, Config, Pace, Quoted, Refresher, Report};
+use rowcast::rates::{Answer, Config, Pace, Quoted, Refresher, Report, Round};
 use rowcast::store::Store;
 
 use crate::kit::TestDb;
@@ -43,5 +43,5 @@ async fn refresher(db: &TestDb<'_>, config: &str) -> Refresher {
 
 async fn refresh(refresher: &Refresher, specs: &[&str], now: DateTime<Utc>) -> Report {
     let answers: Vec<Answer> = specs.iter().map(|s| answer(s, now)).collect();
-    refresher.refresh(&answers, now).await.unwrap_or_else(|e| panic!("{specs:?}: {e}"))
+    refresher.refresh(&Round::from(answers), now).await.unwrap_or_else(|e| panic!("{specs:?}: {e}"))
 }

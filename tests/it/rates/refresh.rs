@@ -1,5 +1,5 @@
 use chrono::Duration;
-use rowcast::rates::{Answer, Confidence};
+use rowcast::rates::{Answer, Confidence, Round};
 use serde_json::Value;
 
 use super::{NOW, answer, at, refresh, refresher};
@@ -65,7 +65,7 @@ async fn the_unchanged_writes_nothing_and_tells_nobody() {
     assert_eq!(before[5], "events 5", "four rates, one refresh");
     // The very same answers again: as when a daily provider is asked each five seconds.
     let answers: Vec<Answer> = THREE.iter().map(|s| answer(s, at(NOW))).collect();
-    let report = r.refresh(&answers, at(NOW) + Duration::seconds(5)).await.expect("a refresh");
+    let report = r.refresh(&Round::from(answers), at(NOW) + Duration::seconds(5)).await.expect("a refresh");
     assert_eq!((report.changed.len(), report.written, report.unchanged, report.used), (0, 0, 4, 9));
     assert_eq!(counts(&db).await, before);
     // The same values with new time stamps: the quotes are on record, the rates rest; also past the heartbeat.
