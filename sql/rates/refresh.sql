@@ -1,7 +1,7 @@
 -- One refresh, in one statement, if nobody else refreshed since $1 was read: the gate is a row that two cannot pass.
 -- Of the rates only what differs is written; the row of rate_refresh comes after them, and so does its event.
 with gate as (
-  update rowcast_fx.rate_cycle set n = n + 1, at = to_timestamp($2::bigint / 1e6) where n = $1 returning n, at
+  update rowcast_fx.rate_cycle set n = n + 1, at = to_timestamp($2::bigint / 1e6) where one and n = $1 returning n, at
 ), offered as (
   select x.* from gate, json_to_recordset($3::text::json) as x (
     source text, destination text, rate numeric, inverse numeric, mid numeric, confidence text, sources text[], executed_by text,

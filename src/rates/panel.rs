@@ -113,7 +113,13 @@ impl Panel {
 
 impl Seat {
     async fn ask(&self, wanted: &Wanted, luck: Luck, patience: std::time::Duration) -> (Option<Answer>, Fared) {
-        let running = self.lock().running.take();
+        let mut running = self.lock().running.take();
+        if let Some(done) = running.take_if(|r| r.task.is_finished())
+            && self.provider.last().is_some()
+        {
+            // Too late for its round; it is the last answer now, and a newer one is asked for.
+            self.lock().answered_at = Some(done.asked_at);
+        }
         // A task of its own: it goes on when this round does not wait for it.
         let mut running = running.unwrap_or_else(|| {
             let (provider, wanted) = (self.provider.clone(), wanted.clone());

@@ -18,7 +18,9 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 pub use error::StoreError;
 pub use log::{FamilyRow, LogReach, RouteRow};
 pub use migrate::{Applied, MigrationSet};
-pub use rates::{HistoryPoint, MarkRow, NewQuote, NewRate, ProviderRow, RateRow, RatesState, Refresh};
+pub use rates::{
+    HistoryPoint, MarkRow, NewQuote, NewRate, ProviderRow, PublishedRate, RateRow, RatesRead, RatesState, Refresh,
+};
 pub use view::{KeyRow, ViewRead};
 
 #[derive(Clone, Debug, Deserialize)]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
+use crate::domain::Snapshot;
 
 /// What a refresh must know of those before, as of one snapshot.
 #[derive(Clone, Debug)]
@@ -99,6 +100,35 @@ pub struct Refresh {
     pub summary: String,
 }
 
+/// The published rates as of one snapshot: a page loads them and streams from exactly there.
+#[derive(Clone, Debug)]
+pub struct RatesRead {
+    pub snapshot: Snapshot,
+    pub rates: Vec<PublishedRate>,
+}
+
+/// A row of `rates`; its columns' comments say what each is.
+#[derive(Clone, Debug)]
+pub struct PublishedRate {
+    pub source: String,
+    pub destination: String,
+    /// Units of the destination for 1 source.
+    pub rate: String,
+    /// Units of the source for 1 destination.
+    pub inverse: String,
+    pub previous: Option<String>,
+    pub mid: Option<String>,
+    pub confidence: String,
+    pub sources: Vec<String>,
+    pub executed_by: Option<String>,
+    pub as_of_us: Option<i64>,
+    pub updated_at_us: i64,
+    pub cached: bool,
+    /// Not to be quoted.
+    pub expired: bool,
+    pub warnings: Vec<String>,
+}
+
 /// A point of a pair's published series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryPoint {
@@ -145,6 +175,38 @@ impl Store {
     pub async fn open_rate_channels(&self) -> Result<(), StoreError> {
         sqlx::query_file!("sql/rates/open_channels.sql").fetch_one(&self.pool).await?;
         Ok(())
+    }
+
+    /// The published rates, of one source or destination where they are given, in the order of their codes.
+    pub async fn published_rates(
+        &self,
+        source: Option<&str>,
+        destination: Option<&str>,
+    ) -> Result<RatesRead, StoreError> {
+        let rows = sqlx::query_file!("sql/rates/published.sql", source, destination).fetch_all(&self.pool).await?;
+        let unexpected = || StoreError::Answer("a row of rowcast_fx.rates is not whole".into());
+        let snapshot = rows.first().and_then(|r| r.snapshot.parse().ok()).ok_or_else(unexpected)?;
+        let mut rates = Vec::new();
+        for r in rows {
+            let (Some(source), Some(destination)) = (r.source, r.destination) else { continue };
+            rates.push(PublishedRate {
+                source,
+                destination,
+                rate: r.rate.ok_or_else(unexpected)?,
+                inverse: r.inverse.ok_or_else(unexpected)?,
+                previous: r.previous,
+                mid: r.mid,
+                confidence: r.confidence.ok_or_else(unexpected)?,
+                sources: r.sources.ok_or_else(unexpected)?,
+                executed_by: r.executed_by,
+                as_of_us: r.as_of_us,
+                updated_at_us: r.updated_at_us.ok_or_else(unexpected)?,
+                cached: r.cached.ok_or_else(unexpected)?,
+                expired: r.expired.ok_or_else(unexpected)?,
+                warnings: r.warnings.ok_or_else(unexpected)?,
+            });
+        }
+        Ok(RatesRead { snapshot, rates })
     }
 
     /// The newest `limit` points of the published series since `from_us` (epoch µs), oldest first.

@@ -2,6 +2,7 @@
 
 mod refresh;
 mod retention;
+mod round;
 mod vectors;
 
 use chrono::{DateTime, Utc};

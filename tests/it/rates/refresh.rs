@@ -3,7 +3,7 @@ use rowcast::rates::{Answer, Confidence, Round};
 use serde_json::Value;
 
 use super::{NOW, answer, at, refresh, refresher};
-use crate::kit::TestDb;
+use crate::kit::{TestDb, wait_until};
 
 const THREE: [&str; 3] = [
     "a: USD/NGN 1535.5, USD/EUR 0.8731, USD/UGX 3542.118",
@@ -52,6 +52,29 @@ async fn rates_come_out_in_both_directions() {
             db.text(&format!("select confidence || sources::text || (as_of = '{NOW}') {row}")).await,
             "high{a,b,c}true"
         );
+    }
+}
+
+#[tokio::test]
+async fn published_rates_are_read_by_either_end() {
+    let db = TestDb::new().await;
+    let store = rowcast::store::Store::new(&db.url(), Default::default()).expect("a URL");
+    let read = store.published_rates(None, None).await.expect("an empty reading has a snapshot, too");
+    assert!(read.rates.is_empty() && read.snapshot.xmax() > 0);
+    refresh(&refresher(&db, FEW).await, &THREE, at(NOW)).await;
+    for (source, destination, expected) in [
+        (None, None, vec!["EUR_NGN", "EUR_UGX", "USD_NGN", "USD_UGX"]),
+        (Some("USD"), None, vec!["USD_NGN", "USD_UGX"]),
+        (None, Some("NGN"), vec!["EUR_NGN", "USD_NGN"]),
+        (Some("USD"), Some("NGN"), vec!["USD_NGN"]),
+        (Some("NGN"), Some("USD"), vec![]),
+    ] {
+        let read = store.published_rates(source, destination).await.expect("a reading");
+        let found: Vec<_> = read.rates.iter().map(|r| format!("{}_{}", r.source, r.destination)).collect();
+        assert_eq!(found, expected, "{source:?} {destination:?}");
+        for r in read.rates {
+            assert_eq!((r.updated_at_us, r.as_of_us), (at(NOW).timestamp_micros(), Some(at(NOW).timestamp_micros())));
+        }
     }
 }
 
@@ -206,6 +229,29 @@ async fn two_refreshers_neither_lose_nor_repeat_anything() {
     // Unless the other's clock was an hour ahead.
     db.exec("update rowcast_fx.rate_cycle set at = at + interval '1 hour'").await;
     assert!(!refresh(&two, &THREE, at(NOW) + Duration::seconds(20)).await.superseded);
+}
+
+#[tokio::test]
+async fn who_comes_second_decides_anew() {
+    let db = TestDb::new().await;
+    let config = "sources = ['USD']\ndestinations = ['NGN']";
+    let (one, two) = (refresher(&db, config).await, refresher(&db, config).await);
+    refresh(&one, &["a: USD/NGN 1000"], at(NOW)).await;
+    // Both have read the state, and stand before the gate.
+    let mut gate = db.connect().await;
+    sqlx::raw_sql("begin; select from rowcast_fx.rate_cycle for update").execute(&mut gate).await.expect("a lock");
+    let now = at(NOW) + Duration::seconds(5);
+    let opened = async {
+        let waiting = "select count(*)::text from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        wait_until("both stand before the gate", async || db.text(waiting).await == "2").await;
+        sqlx::raw_sql("commit").execute(&mut gate).await.expect("the gate opens");
+    };
+    let (a, b, ()) =
+        tokio::join!(refresh(&one, &["a: USD/NGN 1200"], now), refresh(&two, &["b: USD/NGN 1201"], now), opened);
+    // Two providers saw the jump: the first is held, and the second, having read that, confirms it.
+    assert_eq!((a.held.len() + b.held.len(), a.cycle + b.cycle), (1, 5), "{a} | {b}");
+    let second = if a.cycle > b.cycle { "1200" } else { "1201" };
+    assert_eq!(db.text("select rate::text from rowcast_fx.rates").await, second);
 }
 
 #[tokio::test]
