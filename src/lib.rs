@@ -12,6 +12,7 @@ pub mod hub;
 pub mod listener;
 pub mod protocol;
 pub mod provider;
+pub mod rates;
 pub mod router;
 pub mod scheduler;
 pub mod shutdown;

@@ -8,6 +8,7 @@ mod connect;
 mod error;
 mod log;
 mod migrate;
+mod rates;
 mod view;
 
 use std::time::Duration;
@@ -21,6 +22,9 @@ pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
 pub use error::StoreError;
 pub use log::{FamilyRow, LogReach, RouteRow};
 pub use migrate::{Applied, MigrationSet};
+pub use rates::{
+    HistoryPoint, MarkRow, NewQuote, NewRate, ProviderRow, PublishedRate, RateRow, RatesRead, RatesState, Refresh,
+};
 pub use view::{KeyRow, ViewRead};
 
 #[derive(Clone, Debug, Deserialize)]

@@ -16,3 +16,4 @@ mod provider;
 mod shutdown;
 mod spine;
 mod sql;
+mod rates;
