@@ -13,7 +13,7 @@ mod kit_itself;
 mod listener;
 mod native;
 mod provider;
+mod rates;
 mod shutdown;
 mod spine;
 mod sql;
-mod rates;

@@ -6,10 +6,11 @@ mod round;
 mod vectors;
 
 use chrono::{DateTime, Utc};
+use rowcast::domain::DatabaseUrl;
 use rowcast::rates::{Answer, Config, Pace, Quoted, Refresher, Report, Round};
 use rowcast::store::Store;
 
-use crate::kit::TestDb;
+use crate::kit::{APP_ROLE, TestDb};
 
 /// Friday afternoon.
 const NOW: &str = "2026-11-20T16:05:00Z";
@@ -38,8 +39,11 @@ fn answer(spec: &str, now: DateTime<Utc>) -> Answer {
 /// Another instance: a store and a refresher of its own.
 async fn refresher(db: &TestDb<'_>, config: &str) -> Refresher {
     let config: Config = toml::from_str(config).expect("a configuration");
-    let store = Store::new(&db.url(), Default::default()).expect("a URL");
-    Refresher::new(store, &config).expect("a right configuration")
+    Refresher::new(store(db), &config).expect("a right configuration")
+}
+
+fn store(db: &TestDb<'_>) -> Store {
+    Store::new(&DatabaseUrl::parse(&db.url(), APP_ROLE).expect("our own URL"), Default::default())
 }
 
 async fn refresh(refresher: &Refresher, specs: &[&str], now: DateTime<Utc>) -> Report {

@@ -2,7 +2,7 @@ use chrono::Duration;
 use rowcast::rates::{Answer, Confidence, Round};
 use serde_json::Value;
 
-use super::{NOW, answer, at, refresh, refresher};
+use super::{NOW, answer, at, refresh, refresher, store};
 use crate::kit::{TestDb, wait_until};
 
 const THREE: [&str; 3] = [
@@ -58,7 +58,7 @@ async fn rates_come_out_in_both_directions() {
 #[tokio::test]
 async fn published_rates_are_read_by_either_end() {
     let db = TestDb::new().await;
-    let store = rowcast::store::Store::new(&db.url(), Default::default()).expect("a URL");
+    let store = store(&db);
     let read = store.published_rates(None, None).await.expect("an empty reading has a snapshot, too");
     assert!(read.rates.is_empty() && read.snapshot.xmax() > 0);
     refresh(&refresher(&db, FEW).await, &THREE, at(NOW)).await;

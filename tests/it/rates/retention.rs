@@ -1,6 +1,6 @@
 use chrono::Duration;
 
-use super::{NOW, at, refresh, refresher};
+use super::{NOW, at, refresh, refresher, store};
 use crate::kit::TestDb;
 
 const PARTS: &str = "select string_agg(relname, ' ' order by relname) from pg_class c join pg_inherits i on i.inhrelid = c.oid \
@@ -64,7 +64,7 @@ async fn history_is_read_oldest_first_and_bounded() {
     for i in 0..5 {
         refresh(&r, &[&format!("a: USD/NGN {}", 1_000 + i)], at(NOW) + Duration::seconds(i)).await;
     }
-    let store = rowcast::store::Store::new(&db.url(), Default::default()).expect("a URL");
+    let store = store(&db);
     let from_us = (at(NOW) + Duration::seconds(1)).timestamp_micros();
     let series = store.rate_history("USD", "NGN", from_us, 3).await.expect("a series");
     let rates: Vec<_> = series.iter().map(|p| p.rate.as_str()).collect();
