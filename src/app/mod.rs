@@ -3,6 +3,7 @@
 //! `start` wires a server; the rest is what the command line asks of the database without one.
 
 mod database;
+mod endpoints;
 mod maintenance;
 mod numbers;
 mod pages;

@@ -15,11 +15,13 @@ use tokio::task::JoinHandle;
 
 use super::database::Database;
 use super::database_url;
+use super::endpoints::Endpoints;
 use super::maintenance;
 use super::numbers;
 use super::pages::{self, TryIt};
 use crate::config::Config;
 use crate::connection::Shared;
+use crate::connection::endpoint::Clock;
 use crate::http::{self, Bound, HttpError, Parts, Readiness};
 use crate::hub::Hub;
 use crate::listener::{Listener, ListenerHandle, Status, check};
@@ -83,9 +85,11 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     // Before the first row is read: the lease may have run out while no rowcast was there.
     maintenance::tend_until_settled(&store).await;
 
-    let hub = Hub::start(config.hub.clone(), Dialects::native().into_vec()).context("cannot start the hub")?;
+    let clock: Clock = Arc::new(|| chrono::Utc::now().timestamp_micros());
+    let mut dialects = Dialects::native();
+    let endpoints = Endpoints::new(&mut dialects, &clock);
+    let hub = Hub::start(config.hub.clone(), dialects.into_vec()).context("cannot start the hub")?;
     let (feed, fed) = mpsc::channel(FEED_PIECES_MAX);
-    let clock = Arc::new(|| chrono::Utc::now().timestamp_micros());
     let outlet = Arc::new(hub.clone());
     let (router, router_task) = Router::start(config.router.clone(), store.clone(), outlet, clock, fed);
     let router = Arc::new(router);
@@ -99,13 +103,14 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         .context("[connection]")?;
     let readiness = readiness(&listener);
     let metrics = Arc::new(numbers::metrics(&listener, &router, &hub, &shared, &store));
+    let sockets = endpoints.sockets(&shared);
     let parts = Parts {
         shared,
         database: Arc::new(store.clone()),
         readiness: readiness.clone(),
         metrics: Arc::new(move || metrics.render()),
         pages: pages::all(extras.try_it.as_ref()),
-        sockets: Vec::new(),
+        sockets,
         grace: Duration::from_millis(config.shutdown.grace_ms),
     };
     let shutdown = Shutdown::new();

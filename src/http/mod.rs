@@ -124,7 +124,7 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>) -> Result<Rou
     let native = SocketRoute {
         path: "/ws".into(),
         protocols: &[NATIVE_PROTOCOL],
-        adopt: Arc::new(move |transport| {
+        adopt: Arc::new(move |transport, _| {
             native::open(&adopt, transport);
         }),
     };
