@@ -91,7 +91,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     let hub = Hub::start(config.hub.clone(), dialects.into_vec()).context("cannot start the hub")?;
     let (feed, fed) = mpsc::channel(FEED_PIECES_MAX);
     let outlet = Arc::new(hub.clone());
-    let (router, router_task) = Router::start(config.router.clone(), store.clone(), outlet, clock, fed);
+    let (router, router_task) = Router::start(config.router.clone(), store.clone(), outlet, clock.clone(), fed);
     let router = Arc::new(router);
     let listener = Listener::start(config.listener.clone(), listen_url, feed).context("[listener]")?;
     if !crate::domain::Drains::barrier(&listener).await {
@@ -111,6 +111,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         metrics: Arc::new(move || metrics.render()),
         pages: pages::all(extras.try_it.as_ref()),
         sockets,
+        rates: Some(http::Rates { store: store.clone(), fx_engine: endpoints.fx_engine.clone(), clock: clock.clone() }),
         grace: Duration::from_millis(config.shutdown.grace_ms),
     };
     let shutdown = Shutdown::new();

@@ -14,20 +14,28 @@ use crate::domain::{CHANNEL_BYTES_MAX, ChannelName, Cursor, Incarnation, Message
 use super::health::Database;
 use super::page::{etag, none_match};
 use super::problem::{ApiError, ProblemCode};
+use super::rates::{Rates, RatesApi};
 use super::raw::Raw;
 use super::schema::{Accepted, Channel, Channels, Events, Family, Kind, LiveChannel, NewEvent, Snapshot};
 
-pub(super) fn service(shared: Arc<Shared>, database: Arc<dyn Database>, publish: bool) -> OpenApiService<Api, ()> {
-    described(Api(Some(Parts { shared, database, publish })))
+pub(super) fn service(
+    shared: Arc<Shared>,
+    database: Arc<dyn Database>,
+    publish: bool,
+    rates: Option<Rates>,
+) -> OpenApiService<Apis, ()> {
+    described((Api(Some(Parts { shared, database, publish })), RatesApi(rates)))
 }
 
 /// The description alone: it does not depend on what is behind it.
-pub(super) fn service_of_nothing() -> OpenApiService<Api, ()> {
-    described(Api(None))
+pub(super) fn service_of_nothing() -> OpenApiService<Apis, ()> {
+    described((Api(None), RatesApi(None)))
 }
 
-fn described(api: Api) -> OpenApiService<Api, ()> {
-    OpenApiService::new(api, "rowcast", env!("CARGO_PKG_VERSION"))
+type Apis = (Api, RatesApi);
+
+fn described(apis: Apis) -> OpenApiService<Apis, ()> {
+    OpenApiService::new(apis, "rowcast", env!("CARGO_PKG_VERSION"))
         .description(
             "Channels of a Postgres database: what they show, what happened on them, and a way to send. Live updates \
              come over `/ws` and `/sse`, described in `/asyncapi.yaml`; every read says a `cursor` from which they \

@@ -17,3 +17,4 @@ mod rates;
 mod shutdown;
 mod spine;
 mod sql;
+mod wire;

@@ -420,6 +420,7 @@ impl Server {
             metrics: Arc::new(|| "# EOF\n".into()),
             pages: vec![Page::new("/hello", "text/html; charset=utf-8", "<p>hello")],
             sockets: Vec::new(),
+            rates: None,
             grace: std::time::Duration::from_secs(2),
         };
         if !settings.silent {
