@@ -1,8 +1,8 @@
 //! A running server: what is started after what, and ended in which order.
 //!
 //! ```text
-//! start:  check database ─▶ hub ─▶ router ─▶ listener ─▶ stream begun ─▶ http (ready)
-//! end:    not ready ─▶ no new clients ─▶ close frames, flush ─▶ listener (locks free) ─▶ router ─▶ pool
+//! start:  check database ─▶ hub ─▶ router ─▶ listener ─▶ stream begun ─▶ http (ready) ─▶ jobs
+//! end:    not ready ─▶ no new clients ─▶ jobs ─▶ close frames, flush ─▶ listener (locks free) ─▶ router ─▶ pool
 //! ```
 
 use std::net::SocketAddr;
@@ -19,6 +19,7 @@ use super::endpoints::Endpoints;
 use super::maintenance;
 use super::numbers;
 use super::pages::{self, TryIt};
+use super::rates::{JOB, Rates};
 use crate::config::Config;
 use crate::connection::Shared;
 use crate::connection::endpoint::Clock;
@@ -27,7 +28,7 @@ use crate::hub::Hub;
 use crate::listener::{Listener, ListenerHandle, Status, check};
 use crate::protocol::Dialects;
 use crate::router::Router;
-use crate::scheduler::{Job, Scheduler};
+use crate::scheduler::{Job, Runner, Scheduler};
 use crate::shutdown::Shutdown;
 use crate::store::{MigrationSet, Store};
 
@@ -62,6 +63,7 @@ pub struct Running {
     router: JoinHandle<()>,
     maintenance: JoinHandle<()>,
     scheduler: Scheduler,
+    runner: Runner,
     store: Store,
     http: JoinHandle<std::io::Result<()>>,
     shutdown: Shutdown,
@@ -76,7 +78,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         Some(direct) => database_url(direct.expose()).map_err(anyhow::Error::from)?,
         None => url.clone(),
     };
-    let store = Store::new(&url, config.store.clone());
+    let store = Store::new(&url, config.store.clone()).with_direct(&listen_url);
     let pending = store.pending(MigrationSet::Core).await.context("cannot look at the database")?;
     if !pending.is_empty() {
         return Err(StartError::Unmigrated { pending: pending.len() });
@@ -102,7 +104,11 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains)
         .context("[connection]")?;
     let readiness = readiness(&listener);
-    let metrics = Arc::new(numbers::metrics(&listener, &router, &hub, &shared, &store));
+    let rates = Rates::new(&config, &store).map_err(anyhow::Error::from)?;
+    let runner = runner(&config, &store, rates.as_ref()).await?;
+    let mut metrics = numbers::metrics(&listener, &router, &hub, &shared, &store);
+    numbers::of_jobs(&mut metrics, runner.counts(), rates.map(|rates| rates.counts()));
+    let metrics = Arc::new(metrics);
     let sockets = endpoints.sockets(&shared);
     let parts = Parts {
         shared,
@@ -123,11 +129,13 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         }
         other => StartError::Other(other.into()),
     })?;
+    let jobs = config.scheduler.enabled.then(|| runner.beat()).into_iter().chain(extras.jobs).collect();
     Ok(Running {
         address,
         readiness,
         maintenance: maintenance::start(store.clone(), listener.clone()),
-        scheduler: Scheduler::start(extras.jobs).await.context("cannot start the scheduler")?,
+        scheduler: Scheduler::start(jobs).await.context("cannot start the scheduler")?,
+        runner,
         hub,
         listener,
         router: router_task,
@@ -171,6 +179,7 @@ impl Running {
         if !unfinished.is_empty() {
             tracing::warn!(jobs = ?unfinished, "app.stop: jobs were abandoned");
         }
+        self.runner.stop(self.grace).await;
         self.hub.shutdown(SERVICE_RESTART, "the server restarts: connect again and resume", self.grace).await;
         if tokio::time::timeout(self.grace, self.http).await.is_err() {
             tracing::warn!("app.stop: requests were still open at the end of the grace");
@@ -181,6 +190,19 @@ impl Running {
         let _ = tokio::time::timeout(self.grace, self.router).await;
         self.store.close().await;
     }
+}
+
+/// With rowcast's own jobs: the rates' refresh, where a provider is configured.
+async fn runner(config: &Config, store: &Store, rates: Option<&Rates>) -> anyhow::Result<Runner> {
+    let cron = config.rates.refresh_cron.as_str();
+    if rates.is_some() {
+        Job::check(cron).map_err(|why| anyhow::anyhow!("[rates] refresh_cron: {why}"))?;
+    }
+    store.own_job(JOB, rates.map(|_| cron)).await.context("cannot register the job of the rates")?;
+    if let Some(rates) = rates {
+        rates.open_channels().await.context("cannot open the rates' channels")?;
+    }
+    Ok(Runner::new(store.clone(), config.scheduler.clone(), rates.map(|rates| rates.job(cron)).into_iter().collect()))
 }
 
 fn readiness(listener: &ListenerHandle) -> Arc<Readiness> {

@@ -12,6 +12,7 @@ mod docs;
 mod front;
 mod handshake;
 mod health;
+mod jobs;
 mod page;
 mod problem;
 mod rates;

@@ -12,6 +12,7 @@ use crate::connection::{Shared, settled};
 use crate::domain::{CHANNEL_BYTES_MAX, ChannelName, Cursor, Incarnation, Message, Position};
 
 use super::health::Database;
+use super::jobs::JobsApi;
 use super::page::{etag, none_match};
 use super::problem::{ApiError, ProblemCode};
 use super::rates::{Rates, RatesApi};
@@ -24,15 +25,14 @@ pub(super) fn service(
     publish: bool,
     rates: Option<Rates>,
 ) -> OpenApiService<Apis, ()> {
-    described((Api(Some(Parts { shared, database, publish })), RatesApi(rates)))
+    let jobs = JobsApi(Some(database.clone()));
+    described((Api(Some(Parts { shared, database, publish })), jobs, RatesApi(rates)))
 }
 
 /// The description alone: it does not depend on what is behind it.
 pub(super) fn service_of_nothing() -> OpenApiService<Apis, ()> {
-    described((Api(None), RatesApi(None)))
+    described((Api(None), JobsApi(None), RatesApi(None)))
 }
-
-type Apis = (Api, RatesApi);
 
 fn described(apis: Apis) -> OpenApiService<Apis, ()> {
     OpenApiService::new(apis, "rowcast", env!("CARGO_PKG_VERSION"))
@@ -44,6 +44,8 @@ fn described(apis: Apis) -> OpenApiService<Apis, ()> {
         .server("/api")
 }
 
+pub(super) type Apis = (Api, JobsApi, RatesApi);
+
 pub(super) struct Api(Option<Parts>);
 
 struct Parts {
@@ -53,9 +55,11 @@ struct Parts {
 }
 
 #[derive(Tags)]
-enum Tag {
+pub(super) enum Tag {
     /// What channels are, show and have shown
     Channels,
+    /// What runs by the clock, and how it went
+    Jobs,
 }
 
 #[derive(ApiResponse)]
@@ -307,7 +311,7 @@ fn stands(shared: &Shared) -> Result<(Incarnation, Position), ApiError> {
     shared.hub.position().ok_or_else(not_ready)
 }
 
-fn not_ready() -> ApiError {
+pub(super) fn not_ready() -> ApiError {
     ApiError::new(ProblemCode::NotReady, "The stream has not begun yet: try again in a moment.")
 }
 

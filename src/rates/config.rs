@@ -11,6 +11,8 @@ use super::quote::Pace;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// When the rates are refreshed, UTC: five fields, or six with seconds first (`*/5 * * * * *`).
+    pub refresh_cron: String,
     /// Every source is paired with every destination.
     pub sources: Vec<String>,
     pub destinations: Vec<String>,
@@ -58,6 +60,7 @@ impl Default for Config {
     fn default() -> Self {
         let list = |codes: &str| codes.split(' ').map(str::to_owned).collect();
         Self {
+            refresh_cron: "*/10 * * * *".into(),
             sources: list("USD CAD GBP EUR"),
             destinations: list("XOF XAF EGP ETB GHS KES MAD NGN ZAR UGX ZMW TZS RWF SLE MWK"),
             pairs: Vec::new(),

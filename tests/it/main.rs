@@ -9,6 +9,7 @@ mod browser;
 mod cli;
 mod embedded;
 mod http;
+mod jobs;
 mod kit_itself;
 mod listener;
 mod native;

@@ -2,7 +2,7 @@
 
 mod refresh;
 mod retention;
-mod round;
+pub mod round;
 mod vectors;
 
 use chrono::{DateTime, Utc};

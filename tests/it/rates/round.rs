@@ -13,7 +13,7 @@ use super::{NOW, at, refresher};
 use crate::kit::{TestDb, http_client, patiently, wait_until};
 
 /// Answers every GET with the fixture's bytes once `open` says so.
-async fn serve(fixture: &str, open: watch::Receiver<bool>) -> SocketAddr {
+pub async fn serve(fixture: &str, open: watch::Receiver<bool>) -> SocketAddr {
     let body =
         std::fs::read(format!("{}/tests/fixtures/providers/{fixture}", env!("CARGO_MANIFEST_DIR"))).expect(fixture);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
