@@ -2,6 +2,7 @@
 
 mod crowd;
 mod fx_engine;
+mod refresh;
 mod remittance;
 mod rest;
 
