@@ -1,13 +1,15 @@
 //! When a cron line is due. tokio-cron-scheduler would freeze a zone's offset at the moment a job is added, and so be an hour
 //! off after the clocks change: it gives the beat, this reads the lines.
 
-use chrono::{DateTime, Timelike, Utc};
+use chrono::{DateTime, Offset, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
-use croner::Cron;
 use croner::parser::{CronParser, Seconds};
+use croner::{Cron, JobType};
 
 /// Missed ticks are counted up to here.
 pub const TICKS_MAX: i32 = 3_600;
+/// No zone repeats more than this at once.
+const AMBIGUOUS_MINUTES_MAX: i64 = 180;
 
 /// A cron line in its time zone.
 #[derive(Clone, Debug)]
@@ -45,8 +47,45 @@ impl Line {
     }
 
     pub fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let next = self.cron.find_next_occurrence(&whole(after).with_timezone(&self.zone), false).ok()?;
-        Some(next.to_utc()).filter(|next| *next > after)
+        match self.cron.determine_job_type() {
+            JobType::FixedTime => self.next_of_day(after),
+            JobType::IntervalWildcard => self.next_of_many(after),
+        }
+    }
+
+    /// A time of day. In the hour that comes twice croner answers with the first, which may be behind us: asked again from
+    /// later on.
+    fn next_of_day(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let probes = (0..=AMBIGUOUS_MINUTES_MAX).map(|minutes| whole(after) + TimeDelta::minutes(minutes));
+        for probe in probes {
+            let next = self.cron.find_next_occurrence(&probe.with_timezone(&self.zone), false).ok()?.to_utc();
+            if next > after {
+                return Some(next);
+            }
+        }
+        None
+    }
+
+    /// Many times a day: through both of two hours that are called the same, where croner would leave the second out. Looked
+    /// for in the offset of now, and, if the clocks change before that, from the change on in the new one.
+    fn next_of_many(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let offset = |at: DateTime<Utc>| at.with_timezone(&self.zone).offset().fix();
+        let next_in = |from: DateTime<Utc>| {
+            let next = self.cron.find_next_occurrence(&whole(from).with_timezone(&offset(from)), false).ok()?.to_utc();
+            Some(next).filter(|next| *next > from)
+        };
+        let next = next_in(after)?;
+        if offset(next) == offset(after) {
+            return Some(next);
+        }
+        // The last second before the change.
+        let (mut before, mut past) = (whole(after), next);
+        while past - before > TimeDelta::seconds(1) {
+            let middle = whole(before + (past - before) / 2);
+            if offset(middle) == offset(next) { past = middle } else { before = middle }
+        }
+        let found = self.cron.find_next_occurrence(&before.with_timezone(&offset(next)), false).ok()?.to_utc();
+        Some(found).filter(|found| *found > after)
     }
 
     /// What came after `settled`, up to `now`.
@@ -56,7 +95,7 @@ impl Line {
             due = Due { tick: next, before: Some(due.tick), earlier: due.earlier + 1 };
             if due.earlier == TICKS_MAX {
                 // Far behind: the newest two are found from the other end.
-                due.tick = self.last(now, true).unwrap_or(due.tick);
+                due.tick = self.last(now, true).filter(|last| *last > due.tick).unwrap_or(due.tick);
                 due.before = self.last(due.tick, false).or(due.before);
                 break;
             }
@@ -120,12 +159,27 @@ mod tests {
         // 02:30 that does not exist is run at 03:00; of the two, the first.
         assert_eq!(next(&berlin, "2026-03-27T12:00:00Z", 3), ["03-28 01:30:00", "03-29 01:00:00", "03-30 00:30:00"]);
         assert_eq!(next(&berlin, "2026-10-23T12:00:00Z", 3), ["10-24 00:30:00", "10-25 00:30:00", "10-26 01:30:00"]);
-        // A fixed minute is not run again in the hour that comes twice; every tenth minute is.
+        // Asked in the second 02:xx, the first is behind us.
+        assert_eq!(next(&berlin, "2026-10-25T01:10:00Z", 1), ["10-26 01:30:00"]);
+        assert_eq!(next(&line("5 3 * * *", "Europe/Berlin"), "2026-10-25T01:10:00Z", 1), ["10-25 02:05:00"]);
+        // What runs many times a day does so in each hour that there is.
         let hourly = line("30 * * * *", "Europe/Berlin");
         assert_eq!(next(&hourly, "2026-03-29T00:00:00Z", 2), ["03-29 00:30:00", "03-29 01:30:00"]);
-        assert_eq!(next(&hourly, "2026-10-25T00:00:00Z", 2), ["10-25 00:30:00", "10-25 02:30:00"]);
-        let often = next(&line("*/10 * * * *", "Europe/Berlin"), "2026-10-25T00:45:00Z", 8);
-        assert_eq!((often[0].as_str(), often[7].as_str()), ("10-25 00:50:00", "10-25 02:00:00"));
+        let both = ["10-25 00:30:00", "10-25 01:30:00", "10-25 02:30:00"];
+        assert_eq!(next(&hourly, "2026-10-25T00:00:00Z", 3), both);
+        let often = line("*/10 * * * *", "Europe/Berlin");
+        for from in ["2026-03-29T00:45:00Z", "2026-10-25T00:45:00Z", "2026-10-25T01:05:00Z"] {
+            let ticks = next(&often, from, 18);
+            let utc = next(&line("*/10 * * * *", "UTC"), from, 18);
+            assert_eq!(ticks, utc, "{from}");
+        }
+        // New York is behind UTC; Lord Howe Island moves by half an hour; noon in summer, seen from winter.
+        let ny = line("0 */2 * * *", "America/New_York");
+        assert_eq!(next(&ny, "2026-03-08T04:00:00Z", 3), ["03-08 05:00:00", "03-08 08:00:00", "03-08 10:00:00"]);
+        let howe = line("*/15 * * * *", "Australia/Lord_Howe");
+        assert_eq!(next(&howe, "2026-04-04T14:31:00Z", 3), ["04-04 14:45:00", "04-04 15:00:00", "04-04 15:15:00"]);
+        let summer = line("0,30 12 1 7 *", "Europe/Berlin");
+        assert_eq!(next(&summer, "2026-01-01T00:00:00Z", 2), ["07-01 10:00:00", "07-01 10:30:00"]);
     }
 
     #[test]
