@@ -1,15 +1,20 @@
 // The demo's page: 60 pairs from the state channel `rates`. The snapshot is an array of rows, each event one row.
+import { Chart } from "./chart.js";
 import { connect } from "./rowcast.js";
 
 const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-/** @type {Map<string, { item: HTMLElement, rate: HTMLElement, change: HTMLElement, text: string }>} */
+/** @type {Map<string, { item: HTMLElement, rate: HTMLElement, change: HTMLElement, meta: HTMLElement, chart: Chart, text: string }>} */
 const pairs = new Map();
 let messages = 0;
 /** @type {number | null} */
 let lastMessageAt = null;
 /** @type {import("./rowcast.js").Status} */
 let status;
+/** Histories are fetched, and charts drawn, when their card comes into view. */
+const inView = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) chartOf(target)?.look(isIntersecting);
+});
 
 const rowcast = connect({
   // What is shown is the text that Postgres wrote; only the percentage is computed from floats.
@@ -46,8 +51,14 @@ function keyOf(row) {
   return `${row.source_currency}_${row.destination_currency}`;
 }
 
+/** @param {Element} item */
+function chartOf(item) {
+  return pairs.get(item.id.slice("pair-".length))?.chart;
+}
+
 /**
- * @param {{ source_currency: string, destination_currency: string, rate: string, previous: string | null }} row
+ * @param {{ source_currency: string, destination_currency: string, rate: string, previous: string | null,
+ *   updated_at?: string, confidence?: string, sources?: string[], cached?: boolean, expired?: boolean }} row
  * @param {boolean} moved  a change that just happened, not the state that we found
  */
 function show(row, moved) {
@@ -62,18 +73,29 @@ function show(row, moved) {
   pair.change.dataset.way = way;
   const arrow = { up: "▲", down: "▼", same: "•" }[way];
   pair.change.textContent = base ? `${arrow} ${Math.abs(percent).toFixed(2)} %` : arrow;
+  // Where the table has it: how sure the rate is, and who quoted it.
+  const sure = row.expired ? "expired" : row.cached ? `${row.confidence}, last good` : row.confidence;
+  pair.meta.textContent = [sure, row.sources?.join(", ")].filter(Boolean).join(" · ");
+  pair.meta.title = pair.meta.textContent;
+  pair.meta.hidden = !pair.meta.textContent;
+  pair.chart.add(Date.parse(row.updated_at ?? "") || Date.now(), row.rate);
   if (moved && way !== "same") flash(pair.item, way);
 }
 
 function add(key, row) {
   const item = document.createElement("li");
   item.id = `pair-${key}`;
-  const name = part(item, "name", `${row.source_currency} → ${row.destination_currency}`);
-  name.ariaLabel = `${row.source_currency} to ${row.destination_currency}`;
+  const name = part(item, "name", `${row.source_currency} → ${row.destination_currency}`, "button");
+  name.ariaLabel = `${row.source_currency} to ${row.destination_currency}, chart`;
+  name.ariaExpanded = "false";
   const change = part(item, "change", "");
   const rate = part(item, "rate", "");
-  const pair = { item, rate, change, text: "" };
+  const chart = new Chart(key, `${row.destination_currency} for 1 ${row.source_currency}`);
+  item.append(chart.element);
+  const meta = part(item, "meta", "");
+  const pair = { item, rate, change, meta, chart, text: "" };
   pairs.set(key, pair);
+  inView.observe(item);
   const after = [...pairs.keys()].filter((k) => rank(k) > rank(key)).sort((a, b) => (rank(a) < rank(b) ? -1 : 1))[0];
   $("pairs").insertBefore(item, after ? pairs.get(after).item : null);
   return pair;
@@ -85,12 +107,14 @@ function rank(key) {
 }
 
 function remove(key, pair) {
+  inView.unobserve(pair.item);
   pair.item.remove();
   pairs.delete(key);
 }
 
-function part(parent, name, text) {
-  const e = document.createElement("span");
+function part(parent, name, text, tag = "span") {
+  const e = document.createElement(tag);
+  if (e instanceof HTMLButtonElement) e.type = "button";
   e.className = name;
   e.textContent = text;
   parent.append(e);
@@ -181,6 +205,13 @@ document.addEventListener("click", async (e) => {
     // No clipboard without a secure context: select it, the reader copies.
     getSelection()?.selectAllChildren(code);
   }
+});
+$("pairs").addEventListener("click", (e) => {
+  const name = /** @type {HTMLElement} */ (e.target).closest("button.name");
+  if (!(name instanceof HTMLElement)) return;
+  const open = name.ariaExpanded !== "true";
+  name.ariaExpanded = String(open);
+  name.parentElement?.toggleAttribute("data-open", open);
 });
 document.addEventListener("keydown", (e) => {
   const box = /** @type {HTMLInputElement} */ ($("filter"));

@@ -11,6 +11,8 @@ pub mod http;
 pub mod hub;
 pub mod listener;
 pub mod protocol;
+pub mod provider;
+pub mod rates;
 pub mod router;
 pub mod scheduler;
 pub mod shutdown;

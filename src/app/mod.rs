@@ -3,20 +3,24 @@
 //! `start` wires a server; the rest is what the command line asks of the database without one.
 
 mod database;
+mod endpoints;
 mod maintenance;
 mod numbers;
 mod pages;
+mod rates;
 mod server;
 
 use std::time::Duration;
 
 pub use crate::config::Config;
 use crate::domain::{DatabaseUrl, DatabaseUrlError};
+pub use crate::rates::{Outcome, Progress, RatesError, Report};
 pub use crate::scheduler::Job;
 pub use crate::shutdown::Shutdown;
 pub use crate::store::{Applied, MigrationSet, ServerFacts, SpineFacts, Store, StoreError, TableFacts, Watch};
 pub use database::Database;
 pub use pages::TryIt;
+pub use rates::{Rates, RatesSetupError};
 pub use server::{Extras, Running, StartError, start};
 
 /// Which database is meant cannot be told.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::maintenance::LogState;
+use super::rates::RateCounts;
 use crate::connection::Shared;
 use crate::hub::Hub;
 use crate::listener::{ListenerHandle, Status};
 use crate::router::Router;
+use crate::scheduler::Counts;
 use crate::store::Store;
 use crate::telemetry::metrics::{self as m, Metrics};
 
@@ -35,6 +37,32 @@ pub fn metrics(
         out.add_labelled(&m::POOL_CONNECTIONS, &[("state", "busy")], all.saturating_sub(idle));
     });
     metrics
+}
+
+pub fn of_jobs(metrics: &mut Metrics, jobs: Arc<Counts>, rates: Option<Arc<RateCounts>>) {
+    let get = |n: &AtomicU64| n.load(Relaxed);
+    metrics.source(move |out| {
+        out.add(&m::JOBS_LEADER, jobs.leads.load(Relaxed));
+        let outcomes = [
+            ("ok", &jobs.ok),
+            ("failed", &jobs.failed),
+            ("timed_out", &jobs.timed_out),
+            ("skipped_overlap", &jobs.skipped),
+            ("missed", &jobs.missed),
+        ];
+        for (outcome, count) in outcomes {
+            out.add_labelled(&m::JOB_RUNS, &[("outcome", outcome)], get(count));
+        }
+    });
+    let Some(rates) = rates else { return };
+    metrics.source(move |out| {
+        out.add(&m::RATES_REFRESHES, get(&rates.refreshes));
+        out.add(&m::RATES_REFRESHES_FAILED, get(&rates.failed));
+        out.add(&m::RATES_WRITTEN, get(&rates.written));
+        out.add(&m::RATES_UNANSWERED, get(&rates.unanswered));
+        out.add_labelled(&m::RATES_QUOTES, &[("fate", "used")], get(&rates.quotes_used));
+        out.add_labelled(&m::RATES_QUOTES, &[("fate", "rejected")], get(&rates.quotes_rejected));
+    });
 }
 
 fn of_listener(metrics: &mut Metrics, listener: ListenerHandle) {

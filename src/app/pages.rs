@@ -20,6 +20,7 @@ pub fn all(try_it: Option<&TryIt>) -> Vec<Page> {
         let typed = json!({ "psql": psql, "update": update }).to_string();
         pages.extend([
             Page::new("/rates", "text/html; charset=utf-8", include_str!("../../pages/rates.html")),
+            Page::new("/pages/chart.js", JAVASCRIPT, include_str!("../../pages/chart.js")),
             Page::new("/pages/rates.js", JAVASCRIPT, include_str!("../../pages/rates.js")),
             Page::new("/pages/rates.css", "text/css; charset=utf-8", include_str!("../../pages/rates.css")),
             Page::new("/pages/icon.svg", "image/svg+xml", include_str!("../../pages/icon.svg")),

@@ -1,8 +1,8 @@
 //! A running server: what is started after what, and ended in which order.
 //!
 //! ```text
-//! start:  check database ─▶ hub ─▶ router ─▶ listener ─▶ stream begun ─▶ http (ready)
-//! end:    not ready ─▶ no new clients ─▶ close frames, flush ─▶ listener (locks free) ─▶ router ─▶ pool
+//! start:  check database ─▶ hub ─▶ router ─▶ listener ─▶ stream begun ─▶ http (ready) ─▶ jobs
+//! end:    not ready ─▶ no new clients ─▶ jobs ─▶ close frames, flush ─▶ listener (locks free) ─▶ router ─▶ pool
 //! ```
 
 use std::net::SocketAddr;
@@ -16,17 +16,20 @@ use tokio::task::JoinHandle;
 
 use super::database::Database;
 use super::database_url;
+use super::endpoints::Endpoints;
 use super::maintenance::{self, LogState};
 use super::numbers;
 use super::pages::{self, TryIt};
+use super::rates::{JOB, Rates};
 use crate::config::Config;
 use crate::connection::Shared;
+use crate::connection::endpoint::Clock;
 use crate::http::{self, Bound, HttpError, Parts, Readiness};
 use crate::hub::Hub;
 use crate::listener::{Listener, ListenerHandle, Status, check};
 use crate::protocol::Dialects;
 use crate::router::Router;
-use crate::scheduler::{Job, Scheduler};
+use crate::scheduler::{Job, Runner, Scheduler};
 use crate::shutdown::Shutdown;
 use crate::store::{MigrationSet, Store};
 
@@ -61,6 +64,7 @@ pub struct Running {
     router: JoinHandle<()>,
     maintenance: JoinHandle<()>,
     scheduler: Scheduler,
+    runner: Runner,
     store: Store,
     http: JoinHandle<std::io::Result<()>>,
     shutdown: Shutdown,
@@ -75,7 +79,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         Some(direct) => database_url(direct.expose()).map_err(anyhow::Error::from)?,
         None => url.clone(),
     };
-    let store = Store::new(&url, config.store.clone());
+    let store = Store::new(&url, config.store.clone()).with_direct(&listen_url);
     let pending = store.pending(MigrationSet::Core).await.context("cannot look at the database")?;
     if !pending.is_empty() {
         return Err(StartError::Unmigrated { pending: pending.len() });
@@ -85,11 +89,13 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     let log = Arc::new(LogState::default());
     maintenance::tend_until_settled(&store, &log).await;
 
-    let hub = Hub::start(config.hub.clone(), Dialects::native().into_vec()).context("cannot start the hub")?;
+    let clock: Clock = Arc::new(|| chrono::Utc::now().timestamp_micros());
+    let mut dialects = Dialects::native();
+    let endpoints = Endpoints::new(&mut dialects, &clock);
+    let hub = Hub::start(config.hub.clone(), dialects.into_vec()).context("cannot start the hub")?;
     let (feed, fed) = mpsc::channel(FEED_PIECES_MAX);
-    let clock = Arc::new(|| chrono::Utc::now().timestamp_micros());
     let outlet = Arc::new(hub.clone());
-    let (router, router_task) = Router::start(config.router.clone(), store.clone(), outlet, clock, fed);
+    let (router, router_task) = Router::start(config.router.clone(), store.clone(), outlet, clock.clone(), fed);
     let router = Arc::new(router);
     let listener = Listener::start(config.listener.clone(), listen_url, feed).context("[listener]")?;
     if !crate::domain::Drains::barrier(&listener).await {
@@ -100,14 +106,20 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains)
         .context("[connection]")?;
     let readiness = readiness(&listener, log.clone());
-    let metrics = Arc::new(numbers::metrics(&listener, &router, &hub, &shared, &store, log.clone()));
+    let rates = Rates::new(&config, &store).map_err(anyhow::Error::from)?;
+    let runner = runner(&config, &store, rates.as_ref()).await?;
+    let mut metrics = numbers::metrics(&listener, &router, &hub, &shared, &store, log.clone());
+    numbers::of_jobs(&mut metrics, runner.counts(), rates.map(|rates| rates.counts()));
+    let metrics = Arc::new(metrics);
+    let sockets = endpoints.sockets(&shared);
     let parts = Parts {
         shared,
         database: Arc::new(store.clone()),
         readiness: readiness.clone(),
         metrics: Arc::new(move || metrics.render()),
         pages: pages::all(extras.try_it.as_ref()),
-        sockets: Vec::new(),
+        sockets,
+        rates: Some(http::Rates { store: store.clone(), fx_engine: endpoints.fx_engine.clone(), clock: clock.clone() }),
         grace: Duration::from_millis(config.shutdown.grace_ms),
     };
     let shutdown = Shutdown::new();
@@ -119,11 +131,13 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         }
         other => StartError::Other(other.into()),
     })?;
+    let jobs = config.scheduler.enabled.then(|| runner.beat()).into_iter().chain(extras.jobs).collect();
     Ok(Running {
         address,
         readiness,
         maintenance: maintenance::start(store.clone(), listener.clone(), log),
-        scheduler: Scheduler::start(extras.jobs).await.context("cannot start the scheduler")?,
+        scheduler: Scheduler::start(jobs).await.context("cannot start the scheduler")?,
+        runner,
         hub,
         listener,
         router: router_task,
@@ -164,8 +178,9 @@ impl Running {
         tracing::info!("app.stop: closing {} connections", self.hub.connections());
         self.shutdown.trigger();
         // Side by side: one grace for all.
-        let (unfinished, (), served) = tokio::join!(
+        let (unfinished, _, (), served) = tokio::join!(
             self.scheduler.shutdown(self.grace),
+            self.runner.stop(self.grace),
             self.hub.shutdown(SERVICE_RESTART, "the server restarts: connect again and resume", self.grace),
             tokio::time::timeout(self.grace, self.http),
         );
@@ -181,6 +196,19 @@ impl Running {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.router).await;
         self.store.close().await;
     }
+}
+
+/// With rowcast's own jobs: the rates' refresh, where a provider is configured.
+async fn runner(config: &Config, store: &Store, rates: Option<&Rates>) -> anyhow::Result<Runner> {
+    let cron = config.rates.refresh_cron.as_str();
+    if rates.is_some() {
+        Job::check(cron).map_err(|why| anyhow::anyhow!("[rates] refresh_cron: {why}"))?;
+    }
+    store.own_job(JOB, rates.map(|_| cron)).await.context("cannot register the job of the rates")?;
+    if let Some(rates) = rates {
+        rates.open_channels().await.context("cannot open the rates' channels")?;
+    }
+    Ok(Runner::new(store.clone(), config.scheduler.clone(), rates.map(|rates| rates.job(cron)).into_iter().collect()))
 }
 
 fn readiness(listener: &ListenerHandle, log: Arc<LogState>) -> Arc<Readiness> {

@@ -8,6 +8,7 @@ mod healthcheck;
 mod migrate;
 mod openapi;
 mod out;
+mod rates;
 mod send;
 mod serve;
 mod tail;
@@ -50,6 +51,7 @@ enum Command {
     Unwatch(unwatch::Unwatch),
     Tail(tail::Tail),
     Send(send::Send),
+    Rates(rates::Rates),
     Doctor(doctor::Doctor),
     Openapi(openapi::Openapi),
     #[command(hide = true)]
@@ -77,6 +79,7 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Unwatch(c) => c.run(&globals, out),
         Command::Tail(c) => c.run(out),
         Command::Send(c) => c.run(&globals, out),
+        Command::Rates(c) => c.run(&globals, out),
         Command::Doctor(c) => c.run(&globals, out),
         Command::Openapi(c) => c.run(out),
         Command::Healthcheck(c) => c.run(&globals),
@@ -115,6 +118,8 @@ mod tests {
             "rowcast send a",
             "rowcast send a b {broken",
             "rowcast migrate --with lunch",
+            "rowcast rates",
+            "rowcast rates refresh --sometimes",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).map(|_| ()).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -94,6 +94,13 @@ impl Layers {
                 let words = text.split(',').map(str::trim).filter(|w| !w.is_empty());
                 Value::Array(words.map(|w| Value::String(w.to_owned())).collect())
             }
+            // A map, as an inline table: ROWCAST_PROVIDER_SOURCE='{ ecb = {}, open_er_api = {} }'
+            Some(Value::Table(_)) => {
+                let table = toml::from_str::<Table>(&format!("it = {text}")).ok().and_then(|mut t| t.remove("it"));
+                table
+                    .filter(Value::is_table)
+                    .ok_or_else(|| bad("must be an inline table of TOML, such as { a = 1 }"))?
+            }
             _ => Value::String(text.to_owned()),
         };
         self.set(key, value, origin)

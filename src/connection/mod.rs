@@ -6,10 +6,11 @@
 //!           (decode, queue)          (commands one after another)
 //! ```
 //!
-//! `inbox` (order and bounds), `join` and `missed` (no gap, no echo) and `admission` know no dialect; `native` and
-//! `sse` put them into frames.
+//! `inbox` (order and bounds), `join` and `missed` (no gap, no echo) and `admission` know no dialect; `native`, `sse`
+//! and `endpoint` (other applications' languages) put them into frames.
 
 mod admission;
+pub mod endpoint;
 mod inbox;
 mod join;
 mod missed;

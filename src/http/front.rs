@@ -66,7 +66,19 @@ fn logged(status: StatusCode, took: Duration) {
 
 /// A query as it may be logged: the values of parameters that we do not know could be secrets (`token=`).
 fn shown(query: &str) -> String {
-    let harmless = ["channel", "prefix", "limit", "after", "cursor"];
+    let harmless = [
+        "channel",
+        "prefix",
+        "limit",
+        "after",
+        "cursor",
+        "pair",
+        "pairs",
+        "source_currency",
+        "destination_currency",
+        "base_currency",
+        "amount",
+    ];
     let parts = query.split('&').filter(|p| !p.is_empty()).map(|pair| match pair.split_once('=') {
         Some((name, _)) if harmless.contains(&name) => pair.to_owned(),
         Some((name, _)) => format!("{name}=redacted"),
@@ -79,6 +91,8 @@ fn shown(query: &str) -> String {
 fn methods_of(path: &str) -> &'static str {
     if path.starts_with("/api/") && path.trim_end_matches('/').ends_with("/events") {
         "GET, HEAD, POST"
+    } else if ["/api/v1/rates", "/api/v1/convert"].contains(&path.trim_end_matches('/')) {
+        "POST"
     } else {
         "GET, HEAD"
     }

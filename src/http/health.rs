@@ -10,12 +10,17 @@ use serde_json::json;
 
 use crate::domain::Boxed;
 use crate::hub::Hub;
-use crate::store::{Store, StoreError};
+use crate::store::{JobRunRow, JobStatus, Store, StoreError};
 
 /// What the REST interface needs of the database.
 pub trait Database: Send + Sync {
     fn send<'a>(&'a self, channel: &'a str, event: &'a str, payload: &'a str) -> Boxed<'a, Result<(), StoreError>>;
     fn ping(&self) -> Boxed<'_, Result<(), StoreError>>;
+    fn jobs(&self) -> Boxed<'_, Result<Vec<JobStatus>, StoreError>>;
+    /// None: there is no such job.
+    fn job_runs<'a>(&'a self, name: &'a str, limit: i64) -> Boxed<'a, Result<Option<Vec<JobRunRow>>, StoreError>>;
+    /// The number of the run. None: there is no such job.
+    fn ask_job_run<'a>(&'a self, name: &'a str) -> Boxed<'a, Result<Option<i64>, StoreError>>;
 }
 
 impl Database for Store {
@@ -25,6 +30,18 @@ impl Database for Store {
 
     fn ping(&self) -> Boxed<'_, Result<(), StoreError>> {
         Box::pin(Store::ping(self))
+    }
+
+    fn jobs(&self) -> Boxed<'_, Result<Vec<JobStatus>, StoreError>> {
+        Box::pin(Store::jobs(self))
+    }
+
+    fn job_runs<'a>(&'a self, name: &'a str, limit: i64) -> Boxed<'a, Result<Option<Vec<JobRunRow>>, StoreError>> {
+        Box::pin(Store::job_runs(self, name, limit))
+    }
+
+    fn ask_job_run<'a>(&'a self, name: &'a str) -> Boxed<'a, Result<Option<i64>, StoreError>> {
+        Box::pin(Store::ask_job_run(self, name))
     }
 }
 

@@ -12,8 +12,10 @@ mod docs;
 mod front;
 mod handshake;
 mod health;
+mod jobs;
 mod page;
 mod problem;
+mod rates;
 mod raw;
 mod rest;
 mod schema;
@@ -36,12 +38,14 @@ pub use config::Config;
 pub use health::{Check, Database, Readiness};
 pub use page::Page;
 pub use problem::{ApiError, ProblemCode};
+pub use rates::Rates;
 pub use upgrade::{Adopt, SocketRoute};
 
 use acceptor::{RawAcceptor, Registry};
 use front::{Cors, Front};
 use health::Answer;
 use page::Served;
+use rates::{RateByPair, RatesApi};
 use stream::EventStream;
 use upgrade::Upgrade;
 
@@ -56,6 +60,8 @@ pub struct Parts {
     pub pages: Vec<Page>,
     /// WebSocket paths besides `/ws`.
     pub sockets: Vec<SocketRoute>,
+    /// None: the paths of rates answer that there are none.
+    pub rates: Option<Rates>,
     /// How long open requests may take when the server stops.
     pub grace: Duration,
 }
@@ -118,20 +124,21 @@ pub fn openapi_yaml() -> String {
 const NATIVE_PROTOCOL: &str = "rowcast.v1";
 
 fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>) -> Result<Route, HttpError> {
-    let Parts { shared, database, readiness, metrics, pages, sockets, grace: _ } = parts;
+    let Parts { shared, database, readiness, metrics, pages, sockets, rates, grace: _ } = parts;
     let room = room(config.connections_max, &shared);
     let adopt = shared.clone();
     let native = SocketRoute {
         path: "/ws".into(),
         protocols: &[NATIVE_PROTOCOL],
-        adopt: Arc::new(move |transport| {
+        adopt: Arc::new(move |transport, _| {
             native::open(&adopt, transport);
         }),
     };
     let hub = shared.hub.clone();
     let ready = (readiness, database.clone());
     let mut route = Route::new()
-        .nest("/api", rest::service(shared.clone(), database, config.publish))
+        .nest("/api", rest::service(shared.clone(), database, config.publish, rates.clone()))
+        .at("/rate", get(RateByPair(RatesApi(rates))))
         .at("/sse", get(EventStream { shared, registry: registry.clone(), room: room.clone() }))
         .at("/healthz", get(Answer(health::alive)))
         .at("/readyz", get(Answer(move || health::ready(ready.0.clone(), hub.clone(), ready.1.clone()))))

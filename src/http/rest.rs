@@ -12,22 +12,30 @@ use crate::connection::{Shared, settled};
 use crate::domain::{CHANNEL_BYTES_MAX, ChannelName, Cursor, Incarnation, Message, Position};
 
 use super::health::Database;
+use super::jobs::JobsApi;
 use super::page::{etag, none_match};
 use super::problem::{ApiError, ProblemCode};
+use super::rates::{Rates, RatesApi};
 use super::raw::Raw;
 use super::schema::{Accepted, Channel, Channels, Events, Family, Kind, LiveChannel, NewEvent, Snapshot};
 
-pub(super) fn service(shared: Arc<Shared>, database: Arc<dyn Database>, publish: bool) -> OpenApiService<Api, ()> {
-    described(Api(Some(Parts { shared, database, publish })))
+pub(super) fn service(
+    shared: Arc<Shared>,
+    database: Arc<dyn Database>,
+    publish: bool,
+    rates: Option<Rates>,
+) -> OpenApiService<Apis, ()> {
+    let jobs = JobsApi(Some(database.clone()));
+    described((Api(Some(Parts { shared, database, publish })), jobs, RatesApi(rates)))
 }
 
 /// The description alone: it does not depend on what is behind it.
-pub(super) fn service_of_nothing() -> OpenApiService<Api, ()> {
-    described(Api(None))
+pub(super) fn service_of_nothing() -> OpenApiService<Apis, ()> {
+    described((Api(None), JobsApi(None), RatesApi(None)))
 }
 
-fn described(api: Api) -> OpenApiService<Api, ()> {
-    OpenApiService::new(api, "rowcast", env!("CARGO_PKG_VERSION"))
+fn described(apis: Apis) -> OpenApiService<Apis, ()> {
+    OpenApiService::new(apis, "rowcast", env!("CARGO_PKG_VERSION"))
         .description(
             "Channels of a Postgres database: what they show, what happened on them, and a way to send. Live updates \
              come over `/ws` and `/sse`, described in `/asyncapi.yaml`; every read says a `cursor` from which they \
@@ -35,6 +43,8 @@ fn described(api: Api) -> OpenApiService<Api, ()> {
         )
         .server("/api")
 }
+
+pub(super) type Apis = (Api, JobsApi, RatesApi);
 
 pub(super) struct Api(Option<Parts>);
 
@@ -45,9 +55,11 @@ struct Parts {
 }
 
 #[derive(Tags)]
-enum Tag {
+pub(super) enum Tag {
     /// What channels are, show and have shown
     Channels,
+    /// What runs by the clock, and how it went
+    Jobs,
 }
 
 #[derive(ApiResponse)]
@@ -299,7 +311,7 @@ fn stands(shared: &Shared) -> Result<(Incarnation, Position), ApiError> {
     shared.hub.position().ok_or_else(not_ready)
 }
 
-fn not_ready() -> ApiError {
+pub(super) fn not_ready() -> ApiError {
     ApiError::new(ProblemCode::NotReady, "The stream has not begun yet: try again in a moment.")
 }
 

@@ -17,8 +17,8 @@ use super::problem::{ApiError, ProblemCode};
 /// no client.
 const EARLY_BYTES_MAX: usize = 512 * 1024;
 
-/// Receives the socket of a WebSocket after its handshake.
-pub type Adopt = Arc<dyn Fn(Transport) + Send + Sync>;
+/// Receives the socket of a WebSocket after its handshake, and the parameters of its URL.
+pub type Adopt = Arc<dyn Fn(Transport, &[(String, String)]) + Send + Sync>;
 
 /// A path that is a WebSocket, in whatever dialect `adopt` speaks.
 #[derive(Clone)]
@@ -52,10 +52,11 @@ impl Upgrade {
         let unsuitable = || ApiError::new(ProblemCode::UpgradeRequired, "Connect with HTTP/1.1.");
         let upgrade = request.take_upgrade().map_err(|_| unsuitable())?;
         let socket = self.registry.of(request).ok_or_else(unsuitable)?;
+        let query: Vec<(String, String)> = request.params().unwrap_or_default();
         let (adopt, timeout) = (self.route.adopt.clone(), self.timeout);
         tokio::spawn(async move {
             match tokio::time::timeout(timeout, take_raw(upgrade, socket)).await {
-                Ok(Some((tcp, early))) => adopt(Transport::Tcp(tcp, early)),
+                Ok(Some((tcp, early))) => adopt(Transport::Tcp(tcp, early), &query),
                 Ok(None) => tracing::debug!("http.upgrade: the client has gone"),
                 Err(_) => tracing::debug!("http.upgrade: the client did not take our answer"),
             }

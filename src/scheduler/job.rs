@@ -28,6 +28,11 @@ impl Job {
         Self { name: name.into(), cron: cron.into(), work: Arc::new(work) }
     }
 
+    /// Can this line be read, as the jobs' runner reads it? Five fields, or six with seconds first; UTC.
+    pub fn check(cron: &str) -> Result<(), String> {
+        super::cron::Line::parse(cron, "UTC").map(drop)
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

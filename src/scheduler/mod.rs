@@ -6,12 +6,18 @@
 //! ```
 //! The crate starts a job at each tick whatever the run before does, and its shutdown forgets what runs: both are
 //! ours. A run that fails or panics ends that run only. Cron lines have six fields, seconds first, and are UTC.
+//!
+//! Jobs of this process alone are given to `Scheduler`. Those of table `rowcast.job`, run once however many instances there
+//! are, are the `Runner`'s: one job of the `Scheduler` that looks each second.
 
+mod cron;
 mod guard;
 mod job;
+mod runner;
 
 pub use guard::JobStats;
 pub use job::Job;
+pub use runner::{Config, Counts, Runner};
 
 use std::sync::Arc;
 use std::time::Duration;

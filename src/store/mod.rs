@@ -1,26 +1,32 @@
 //! The pool, the migrations and every query. Sole user of sqlx.
 //!
-//! Plain queries only: what needs a session (LISTEN, session locks) belongs to the listener, so the pool's
-//! URL may go through a transaction pooler.
+//! Plain queries go through the pool, whose URL may go through a transaction pooler. What needs a session goes past it: LISTEN
+//! belongs to the listener, the jobs' lock and their SQL have connections of their own (`jobs`).
 
 mod admin;
 mod connect;
 mod error;
+mod jobs;
 mod log;
 mod migrate;
+mod rates;
 mod view;
 
 use std::time::Duration;
 
 use serde::Deserialize;
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::domain::DatabaseUrl;
 
 pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
 pub use error::StoreError;
+pub use jobs::{JobEnd, JobRow, JobRunRow, JobSession, JobStatus, JobsSeen, Unrun};
 pub use log::{FamilyRow, LogReach, RouteRow};
 pub use migrate::{Applied, MigrationSet};
+pub use rates::{
+    HistoryPoint, MarkRow, NewQuote, NewRate, ProviderRow, PublishedRate, RateRow, RatesRead, RatesState, Refresh,
+};
 pub use view::{KeyRow, ViewRead};
 
 #[derive(Clone, Debug, Deserialize)]
@@ -69,17 +75,25 @@ pub struct TendReport {
 #[derive(Clone)]
 pub struct Store {
     pool: PgPool,
+    /// Past a transaction pooler.
+    direct: PgConnectOptions,
     config: Config,
 }
 
 impl Store {
     /// Makes the pool; connects when first used.
     pub fn new(url: &DatabaseUrl, config: Config) -> Self {
+        let direct = connect::options(url, &config);
         let pool = PgPoolOptions::new()
             .max_connections(config.pool_connections_max)
             .acquire_timeout(Duration::from_millis(config.pool_wait_ms))
-            .connect_lazy_with(connect::options(url, &config));
-        Self { pool, config }
+            .connect_lazy_with(direct.clone());
+        Self { pool, direct, config }
+    }
+
+    /// With another way for what needs a session of its own: a transaction pooler has none.
+    pub fn with_direct(self, url: &DatabaseUrl) -> Self {
+        Self { direct: connect::options(url, &self.config), ..self }
     }
 
     pub fn config(&self) -> &Config {

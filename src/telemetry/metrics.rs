@@ -86,6 +86,13 @@ metrics! {
     JOINS: Counter "joins", "Subscriptions, by how they began: fresh, resumed, failed, repeated";
     RESETS: Counter "resets", "Reset frames sent";
     REPLAYED_EVENTS: Counter "replayed_events", "Events sent to clients that resumed";
+    JOBS_LEADER: Gauge "jobs_leader", "1 on the instance that runs the jobs";
+    JOB_RUNS: Counter "job_runs", "Runs of jobs that this instance ended or recorded, by outcome: ok, failed, timed_out, skipped_overlap, missed";
+    RATES_REFRESHES: Counter "rates_refreshes", "Refreshes of the exchange rates on this instance";
+    RATES_REFRESHES_FAILED: Counter "rates_refreshes_failed", "Those that could not be written";
+    RATES_WRITTEN: Counter "rates_written", "Rates that a refresh changed";
+    RATES_UNANSWERED: Counter "rates_unanswered", "Times that a provider failed, or was too slow for its round";
+    RATES_QUOTES: Counter "rates_quotes", "Quotes judged, by fate: used, rejected";
     POOL_CONNECTIONS: Gauge "pool_connections", "Connections of the query pool, by state: idle, busy";
 }
 

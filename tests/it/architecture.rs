@@ -71,6 +71,8 @@ const SOLE_USERS: &[(&str, &[&str])] = &[
     ("poem_openapi", &["http", "app"]),
     ("prometheus_client", &["telemetry"]),
     ("tokio_cron_scheduler", &["scheduler"]),
+    ("croner", &["scheduler"]),
+    ("chrono_tz", &["scheduler"]),
     ("tracing_subscriber", &["telemetry"]),
     ("clap", &["cli"]),
     ("anyhow", &["app", "cli", "main"]),

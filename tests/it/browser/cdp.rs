@@ -136,7 +136,11 @@ impl Page {
 
     /// Keys that write a character, or one by its name.
     pub async fn press(&mut self, key: &str) {
-        let text = if key.chars().count() == 1 { key } else { "" };
+        let text = match key {
+            "Enter" => "\r",
+            one if one.chars().count() == 1 => one,
+            _ => "",
+        };
         for kind in ["keyDown", "keyUp"] {
             let event = json!({"type": kind, "key": key, "text": if kind == "keyDown" { text } else { "" }});
             self.call("Input.dispatchKeyEvent", event).await;

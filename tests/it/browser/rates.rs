@@ -66,6 +66,55 @@ async fn an_update_in_sql_shows_up_in_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_pair_has_a_chart_that_goes_on_from_its_history() {
+    let Some(mut page) = cdp::page().await else { return };
+    let db = TestDb::bare().await;
+    let server = demo(&db, "127.0.0.1:0").await;
+    // Long before anything that the server writes, and outside of what it could reach.
+    db.exec(
+        "insert into rowcast_fx.rate_history (source_currency, destination_currency, at, rate, confidence) \
+         select 'USD', 'NGN', now() - make_interval(days => d), 1000000 + d, 'high' from generate_series(1, 20) d",
+    )
+    .await;
+    page.goto(&server.http("/rates")).await;
+    page.until(LIVE).await;
+    let line = "document.querySelector('#pair-USD_NGN .chart .line').getAttribute('d').split('L').length";
+    page.until(&format!("{line} > 20")).await;
+    let label = "document.querySelector('#pair-USD_NGN .chart svg').getAttribute('aria-label')";
+    page.until(&format!("{label}.startsWith('NGN for 1 USD: ') && {label}.endsWith('to 1000020')")).await;
+
+    // A change is its last point, with all digits. Others without a history begin with what is seen.
+    let last = format!("{label}.endsWith('to 2000000.5')");
+    tokio::join!(page.until(&last), set_rate(&db, "2000000.5"));
+    page.until("[...document.querySelectorAll('.chart .line')].filter((l) => l.hasAttribute('d')).length > 3").await;
+
+    // With the keyboard, on a phone, in the dark: the card opens, nothing sticks out.
+    page.resize(320, 640).await;
+    page.prefer("prefers-color-scheme", "dark").await;
+    page.eval("document.querySelector('#pair-USD_NGN .name').focus()").await;
+    let height = "document.querySelector('#pair-USD_NGN .chart svg').clientHeight";
+    assert_eq!(page.eval(height).await, 26);
+    page.press("Enter").await;
+    assert_eq!(page.eval(height).await, 180);
+    assert_eq!(page.eval("document.activeElement.ariaExpanded").await, "true");
+    assert!(page.text("#pair-USD_NGN figcaption").await.contains("high 200"));
+    assert_eq!(page.eval("document.documentElement.scrollWidth <= 320").await, true);
+    page.press("Enter").await;
+    assert_eq!(page.eval(height).await, 26);
+
+    // Where the table says who quoted, the card does.
+    db.exec(
+        "alter table if exists public.rates add column if not exists confidence text default 'high', \
+         add column if not exists sources text[] default '{ecb,fixer}'",
+    )
+    .await;
+    let meta = "document.querySelector('#pair-USD_NGN .meta')";
+    let told = format!("!{meta}.hidden && /^(high|medium|low).* · [a-z]/.test({meta}.textContent)");
+    tokio::join!(page.until(&told), set_rate(&db, "2000001"));
+    assert_eq!(page.complaints, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_says_that_it_lost_the_server_and_comes_back_by_itself() {
     let Some(mut page) = cdp::page().await else { return };
     let db = TestDb::bare().await;

@@ -1,6 +1,7 @@
 //! The built program, as its user meets it: what it prints, where, and its exit code.
 
 mod doctor;
+mod rates;
 mod routes;
 mod serving;
 mod tail;

@@ -361,6 +361,22 @@ impl Drains for World {
 }
 
 impl Database for World {
+    fn jobs(&self) -> Boxed<'_, Result<Vec<rowcast::store::JobStatus>, StoreError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn job_runs<'a>(
+        &'a self,
+        _: &'a str,
+        _: i64,
+    ) -> Boxed<'a, Result<Option<Vec<rowcast::store::JobRunRow>>, StoreError>> {
+        Box::pin(async { Ok(Some(Vec::new())) })
+    }
+
+    fn ask_job_run<'a>(&'a self, _: &'a str) -> Boxed<'a, Result<Option<i64>, StoreError>> {
+        Box::pin(async { Ok(Some(1)) })
+    }
+
     fn send<'a>(&'a self, channel: &'a str, event: &'a str, payload: &'a str) -> Boxed<'a, Result<(), StoreError>> {
         Box::pin(async move {
             if !self.state().database {
@@ -420,6 +436,7 @@ impl Server {
             metrics: Arc::new(|| "# EOF\n".into()),
             pages: vec![Page::new("/hello", "text/html; charset=utf-8", "<p>hello")],
             sockets: Vec::new(),
+            rates: None,
             grace: std::time::Duration::from_secs(2),
         };
         if !settings.silent {

@@ -1,0 +1,1 @@
+select rowcast.run_job($1) as run

@@ -1,0 +1,1 @@
+delete from rowcast.job where name = $1 and sql is null

@@ -1,0 +1,1 @@
+select pg_temp.rowcast_job($1, $2)

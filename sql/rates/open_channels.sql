@@ -1,0 +1,1 @@
+select rowcast_fx.open_channels()::text
