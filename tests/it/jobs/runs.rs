@@ -1,5 +1,11 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rowcast::domain::DatabaseUrl;
+use rowcast::scheduler::{Job, Runner, Scheduler};
+use rowcast::store::Store;
+
 use super::{error, outcomes, until_run};
-use crate::kit::{Server, TestDb, wait_until};
+use crate::kit::{APP_ROLE, PATIENCE, Server, TestDb, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_never_overlap_and_what_is_skipped_is_recorded() {
@@ -83,4 +89,24 @@ async fn old_runs_are_dropped() {
     .await;
     let _server = Server::with(&db.url(), |config| config.scheduler.runs_kept_max = 7).await;
     wait_until("it is trimmed", async || outcomes(&db, "rare").await == "ok 7").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_our_own_that_panics_fails_and_runs_again() {
+    let db = TestDb::new().await;
+    let url = DatabaseUrl::parse(&db.url(), APP_ROLE).expect("our own URL");
+    let store = Store::new(&url, Default::default());
+    store.own_job("shaky", Some("* * * * * *")).await.expect("registered");
+    let turn = AtomicU32::new(0);
+    let shaky = Job::new("shaky", "* * * * * *", move || {
+        let turn = turn.fetch_add(1, Ordering::Relaxed);
+        async move { if turn == 0 { panic!("a bug of the job") } else { Ok::<(), String>(()) } }
+    });
+    let runner = Runner::new(store, Default::default(), vec![shaky]);
+    let scheduler = Scheduler::start(vec![runner.beat()]).await.expect("it starts");
+    until_run(&db, "shaky", "ok", 1).await;
+    assert_eq!(outcomes(&db, "shaky").await.split(',').next(), Some("failed 1"));
+    assert_eq!(error(&db, "shaky").await, "panicked: the log says where");
+    scheduler.shutdown(PATIENCE).await;
+    runner.stop(PATIENCE).await;
 }
