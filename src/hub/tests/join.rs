@@ -76,8 +76,12 @@ async fn no_gap_and_no_echo_while_the_dispatcher_runs() {
                 loop {
                     let text = c.text().await;
                     if let Some(lead) = text.strip_prefix("lead ") {
-                        let (_, read_at) = lead.split_once(' ').expect("two numbers");
+                        let (round, read_at) = lead.split_once(' ').expect("two numbers");
                         expected = read_at.parse::<u64>().ok();
+                        // It came so late that its last reading shows everything: nothing is to follow.
+                        if round == "2" && expected > Some(EVENTS) {
+                            return;
+                        }
                         continue;
                     }
                     let n: u64 = text.split('|').nth(2).and_then(|n| n.parse().ok()).expect("a number");
