@@ -6,10 +6,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// The same signal again so soon is the same wish: `timeout` sends its signal to the process and to its group.
+const ECHO: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -43,12 +47,18 @@ impl Shutdown {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let token = shutdown.clone();
         tokio::spawn(async move {
+            let mut first = None;
             loop {
                 let number = tokio::select! {
                     Some(()) = terminate.recv() => libc::SIGTERM,
                     Some(()) = interrupt.recv() => libc::SIGINT,
                     else => return,
                 };
+                let now = Instant::now();
+                if first.is_some_and(|(signal, at)| signal == number && now.duration_since(at) < ECHO) {
+                    continue;
+                }
+                first.get_or_insert((number, now));
                 if token.is_triggered() {
                     tracing::warn!("a second signal: ending at once");
                     std::process::exit(128 + number);
