@@ -35,7 +35,8 @@ impl Endpoints {
             SocketRoute {
                 path: endpoint.path.into(),
                 protocols: &[],
-                adopt: Arc::new(move |transport, query| endpoint::open(&shared, &endpoint, transport, query)),
+                admit: None,
+                adopt: Arc::new(move |transport, visit| endpoint::open(&shared, &endpoint, transport, &visit)),
             }
         };
         [&self.remittance, &self.fx_engine].map(socket).into()

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{ChannelName, Pattern, PatternError};
+use crate::domain::{ChannelName, Identity, Pattern, PatternError};
 
 #[derive(Clone, Debug)]
 pub enum Admission {
@@ -35,7 +35,7 @@ impl Admission {
         Ok(Self::Listed(patterns.iter().map(parse).collect::<Result<_, _>>()?))
     }
 
-    pub async fn may_listen(&self, channel: &ChannelName) -> Result<(), Denied> {
+    pub async fn may_listen(&self, _identity: &Identity, channel: &ChannelName) -> Result<(), Denied> {
         match self {
             Self::Open => Ok(()),
             Self::Listed(patterns) if patterns.iter().any(|p| p.matches(channel.as_str()).is_some()) => Ok(()),
@@ -53,10 +53,10 @@ mod tests {
         let name = |text| ChannelName::new(text).expect("valid");
         let listed = Admission::from_patterns(&["rates".into(), "orders:{id}".into()]).expect("patterns");
         for (channel, allowed) in [("rates", true), ("orders:1", true), ("orders:", false), ("students:1", false)] {
-            assert_eq!(listed.may_listen(&name(channel)).await.is_ok(), allowed, "{channel}");
+            assert_eq!(listed.may_listen(&Identity::default(), &name(channel)).await.is_ok(), allowed, "{channel}");
         }
         let open = Admission::from_patterns(&[]).expect("empty");
-        assert!(open.may_listen(&name("students:1")).await.is_ok());
+        assert!(open.may_listen(&Identity::default(), &name("students:1")).await.is_ok());
         assert!(Admission::from_patterns(&["a{".into()]).is_err());
     }
 }

@@ -12,15 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::domain::{ChannelName, Position};
+use crate::domain::{ChannelName, Identity, Position};
 use crate::hub::{Client, Closed, ConnId, Intake, Part, close};
 use crate::protocol::{Code, Said, Shown, Talk};
 
-use super::Shared;
 use super::inbox::{self, Inbox, Worker};
 use super::join::{Failure, register};
 use super::native::Transport;
 use super::stats::count;
+use super::{Shared, Visit};
 
 /// Microseconds since 1970, UTC.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -55,16 +55,22 @@ pub struct Audience {
 pub struct Encoded(Mutex<Option<(Bytes, Arc<[Shown]>)>>);
 
 /// Gives the socket to the hub, with a client of this endpoint behind it.
-pub fn open(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>, transport: Transport, query: &[(String, String)]) {
-    let asked = endpoint.talk.asked(query);
+pub fn open(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>, transport: Transport, visit: &Visit) {
+    let asked = endpoint.talk.asked(&visit.query);
     let hello = endpoint.talk.hello(asked.as_deref(), (endpoint.clock)());
     let items: Option<Vec<String>> = asked.map(|all| all.into_iter().filter_map(|a| a.key).collect());
     let channels = match &items {
         None => std::iter::once(&endpoint.shows).chain(&endpoint.also).cloned().collect(),
         Some(keys) => keys.iter().filter_map(|key| endpoint.channel_of(key)).collect(),
     };
-    let client =
-        Arc::new(Session { shared: shared.clone(), endpoint: endpoint.clone(), items, channels, inbox: Inbox::new() });
+    let client = Arc::new(Session {
+        shared: shared.clone(),
+        endpoint: endpoint.clone(),
+        identity: visit.identity.clone(),
+        items,
+        channels,
+        inbox: Inbox::new(),
+    });
     client.seats().fetch_add(1, Ordering::Relaxed);
     count(&shared.stats.websockets);
     // Before anything that the client says: the content comes first.
@@ -101,6 +107,7 @@ impl Endpoint {
 struct Session {
     shared: Arc<Shared>,
     endpoint: Arc<Endpoint>,
+    identity: Arc<Identity>,
     /// The keys that it wants; None: everything.
     items: Option<Vec<String>>,
     channels: Vec<ChannelName>,
@@ -173,7 +180,7 @@ impl Session {
             return self.shared.hub.close(conn, close::BAD_REQUEST, Code::TooManySubscriptions.as_str());
         }
         for channel in &self.channels {
-            if self.shared.admission.may_listen(channel).await.is_err() {
+            if self.shared.admission.may_listen(&self.identity, channel).await.is_err() {
                 return self.shared.hub.close(conn, close::FORBIDDEN, Code::Forbidden.as_str());
             }
         }

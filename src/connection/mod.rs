@@ -17,6 +17,7 @@ mod missed;
 pub mod native;
 pub mod sse;
 mod stats;
+mod visit;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +36,7 @@ use crate::protocol::native::Limits;
 pub use admission::{Admission, AdmissionError, Denied};
 pub use missed::settled;
 pub use stats::{Stats, StatsSnapshot};
+pub use visit::Visit;
 
 /// Bounds of one connection, and of all of them where they start over together.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

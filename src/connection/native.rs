@@ -7,15 +7,15 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::sync::Notify;
 
-use crate::domain::{ChannelName, Cursor, ReadError};
+use crate::domain::{ChannelName, Cursor, Identity, ReadError};
 use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Intake, close};
 use crate::protocol::native::{self as frames, Command, Id, Refusal};
 use crate::protocol::{Code, NATIVE_WS};
 
-use super::Shared;
 use super::inbox::{self, Inbox, Worker};
 use super::join::{Failure, Joined, Start, Wish, join};
 use super::stats::count;
+use super::{Shared, Visit};
 
 /// A socket after its handshake, with what the client had sent ahead.
 pub enum Transport {
@@ -26,9 +26,10 @@ pub enum Transport {
 }
 
 /// Gives the socket to the hub, with a native client behind it.
-pub fn open(shared: &Arc<Shared>, transport: Transport) -> ConnId {
+pub fn open(shared: &Arc<Shared>, transport: Transport, visit: &Visit) -> ConnId {
     let client = Arc::new(Native {
         shared: shared.clone(),
+        identity: visit.identity.clone(),
         inbox: Inbox::new(),
         subscriptions: Mutex::new(Vec::new()),
         left: Notify::new(),
@@ -48,6 +49,7 @@ pub fn open(shared: &Arc<Shared>, transport: Transport) -> ConnId {
 /// Idle size is what counts here: about 200 bytes and 16 per subscription.
 struct Native {
     shared: Arc<Shared>,
+    identity: Arc<Identity>,
     inbox: Inbox<Result<Command, Refusal>>,
     /// What the client believes to be subscribed to, joining ones included.
     subscriptions: Mutex<Vec<ChannelName>>,
@@ -150,7 +152,7 @@ impl Native {
     }
 
     async fn reserve(&self, channel: &ChannelName) -> Result<(), Code> {
-        self.shared.admission.may_listen(channel).await.map_err(|_| Code::Forbidden)?;
+        self.shared.admission.may_listen(&self.identity, channel).await.map_err(|_| Code::Forbidden)?;
         let mut subscriptions = self.subscriptions();
         if subscriptions.contains(channel) {
             return Err(Code::AlreadySubscribed);

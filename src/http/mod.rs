@@ -39,7 +39,7 @@ pub use health::{Check, Database, Readiness};
 pub use page::Page;
 pub use problem::{ApiError, ProblemCode};
 pub use rates::Rates;
-pub use upgrade::{Adopt, SocketRoute};
+pub use upgrade::{Admit, Adopt, SocketRoute};
 
 use acceptor::{RawAcceptor, Registry};
 use front::{Cors, Front};
@@ -130,8 +130,9 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>) -> Result<Rou
     let native = SocketRoute {
         path: "/ws".into(),
         protocols: &[NATIVE_PROTOCOL],
-        adopt: Arc::new(move |transport, _| {
-            native::open(&adopt, transport);
+        admit: None,
+        adopt: Arc::new(move |transport, visit| {
+            native::open(&adopt, transport, &visit);
         }),
     };
     let hub = shared.hub.clone();

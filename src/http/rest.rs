@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::connection::{Shared, settled};
-use crate::domain::{CHANNEL_BYTES_MAX, ChannelName, Cursor, Incarnation, Message, Position};
+use crate::domain::{CHANNEL_BYTES_MAX, ChannelName, Cursor, Identity, Incarnation, Message, Position};
 
 use super::health::Database;
 use super::jobs::JobsApi;
@@ -139,7 +139,7 @@ impl Api {
         let mut admitted = Vec::new();
         let limit = limit.0.min(LIMIT_MAX) as usize;
         for (channel, subscribers) in live {
-            if parts.shared.admission.may_listen(&channel).await.is_ok() {
+            if parts.shared.admission.may_listen(&Identity::default(), &channel).await.is_ok() {
                 admitted.push((channel, subscribers));
             }
             if admitted.len() > limit {
@@ -298,7 +298,7 @@ impl Api {
     async fn open(&self, channel: &str) -> Result<(&Parts, ChannelName), ApiError> {
         let parts = self.parts()?;
         let channel = ChannelName::new(channel)?;
-        parts.shared.admission.may_listen(&channel).await?;
+        parts.shared.admission.may_listen(&Identity::default(), &channel).await?;
         Ok((parts, channel))
     }
 }

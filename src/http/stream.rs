@@ -8,7 +8,7 @@ use poem::http::header;
 use poem::{Body, Endpoint, Request, Response};
 
 use crate::connection::{Shared, sse};
-use crate::domain::{ChannelName, Cursor};
+use crate::domain::{ChannelName, Cursor, Identity};
 
 use super::acceptor::Registry;
 use super::problem::{ApiError, ProblemCode};
@@ -60,7 +60,7 @@ impl EventStream {
                 return Err(ApiError::new(ProblemCode::BadChannel, format!("A name may be {max} bytes long here.")));
             }
             let channel = ChannelName::new(name)?;
-            self.shared.admission.may_listen(&channel).await?;
+            self.shared.admission.may_listen(&Identity::default(), &channel).await?;
             if !channels.contains(&channel) {
                 channels.push(channel);
             }

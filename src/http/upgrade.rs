@@ -7,7 +7,9 @@ use futures_util::FutureExt as _;
 use poem::{Endpoint, OnUpgrade, Request, Response};
 use tokio::io::AsyncReadExt as _;
 
+use crate::connection::Visit;
 use crate::connection::native::Transport;
+use crate::domain::Boxed;
 
 use super::acceptor::{Registry, Socket};
 use super::handshake::{Handshake, refusal};
@@ -17,14 +19,18 @@ use super::problem::{ApiError, ProblemCode};
 /// no client.
 const EARLY_BYTES_MAX: usize = 512 * 1024;
 
-/// Receives the socket of a WebSocket after its handshake, and the parameters of its URL.
-pub type Adopt = Arc<dyn Fn(Transport, &[(String, String)]) + Send + Sync>;
+/// Receives the socket of a WebSocket after its handshake, and who is behind it.
+pub type Adopt = Arc<dyn Fn(Transport, Visit) + Send + Sync>;
+/// Asked before the upgrade; may refuse it.
+pub type Admit = Arc<dyn for<'a> Fn(&'a Visit) -> Boxed<'a, Result<(), ApiError>> + Send + Sync>;
 
 /// A path that is a WebSocket, in whatever dialect `adopt` speaks.
 #[derive(Clone)]
 pub struct SocketRoute {
+    /// As poem writes it: `/ws/orders/:id`.
     pub path: String,
     pub protocols: &'static [&'static str],
+    pub admit: Option<Admit>,
     pub adopt: Adopt,
 }
 
@@ -40,28 +46,39 @@ impl Endpoint for Upgrade {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        Ok(self.answer(&request).unwrap_or_else(refusal))
+        Ok(self.answer(&request).await.unwrap_or_else(refusal))
     }
 }
 
 impl Upgrade {
-    fn answer(&self, request: &Request) -> Result<Response, ApiError> {
+    async fn answer(&self, request: &Request) -> Result<Response, ApiError> {
         let handshake = Handshake::check(request.headers(), self.route.protocols)?;
         (self.room)()?;
+        let visit = visit(request);
+        if let Some(admit) = &self.route.admit {
+            admit(&visit).await?;
+        }
         // HTTP/2 connections have no upgrade, and a socket that is not ours cannot be taken.
         let unsuitable = || ApiError::new(ProblemCode::UpgradeRequired, "Connect with HTTP/1.1.");
         let upgrade = request.take_upgrade().map_err(|_| unsuitable())?;
         let socket = self.registry.of(request).ok_or_else(unsuitable)?;
-        let query: Vec<(String, String)> = request.params().unwrap_or_default();
         let (adopt, timeout) = (self.route.adopt.clone(), self.timeout);
         tokio::spawn(async move {
             match tokio::time::timeout(timeout, take_raw(upgrade, socket)).await {
-                Ok(Some((tcp, early))) => adopt(Transport::Tcp(tcp, early), &query),
+                Ok(Some((tcp, early))) => adopt(Transport::Tcp(tcp, early), visit),
                 Ok(None) => tracing::debug!("http.upgrade: the client has gone"),
                 Err(_) => tracing::debug!("http.upgrade: the client did not take our answer"),
             }
         });
         Ok(handshake.into_response())
+    }
+}
+
+fn visit(request: &Request) -> Visit {
+    Visit {
+        identity: Default::default(),
+        params: request.path_params().unwrap_or_default(),
+        query: request.params().unwrap_or_default(),
     }
 }
 

@@ -1,0 +1,21 @@
+//! What is known of a client before it says its first word.
+
+use std::sync::Arc;
+
+use crate::domain::Identity;
+
+/// A handshake that was found right, and who stands behind it.
+#[derive(Clone, Debug, Default)]
+pub struct Visit {
+    pub identity: Arc<Identity>,
+    /// Of the path: `id` where the endpoint is `/ws/orders/:id`.
+    pub params: Vec<(String, String)>,
+    /// Of the query, secrets taken out.
+    pub query: Vec<(String, String)>,
+}
+
+impl Visit {
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}

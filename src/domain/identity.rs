@@ -1,0 +1,33 @@
+//! Who a client is, as far as anybody could tell.
+
+use std::sync::Arc;
+
+/// What stood behind the credentials; `anonymous` where there were none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's key as text (`42`, or a UUID); None: anonymous, or a server with an API key.
+    pub user: Option<Arc<str>>,
+    /// The user's name for people; empty where it is not known.
+    pub name: Arc<str>,
+    /// May what the application's own staff may: Django's `is_staff` or `is_superuser`.
+    pub staff: bool,
+    pub roles: Vec<Arc<str>>,
+    /// JSON object for SQL (`current_setting('request.jwt.claims')`), as PostgREST shows them; empty: none.
+    pub claims: Arc<str>,
+    /// When the credentials end, in microseconds since 1970, UTC; None: never.
+    pub expires_at_us: Option<i64>,
+}
+
+impl Identity {
+    pub fn anonymous() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    pub fn is_anonymous(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.iter().any(|r| &**r == role)
+    }
+}
