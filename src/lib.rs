@@ -2,7 +2,9 @@
 //! it, is in `docs/ARCHITECTURE.md`.
 
 pub mod app;
+pub mod chaos;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod connection;
 pub mod domain;

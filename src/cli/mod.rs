@@ -1,5 +1,6 @@
 //! The command line: one file per command, each a clap `Args` and a `run`. It parses, asks `app`, and prints.
 
+mod chaos;
 mod demo;
 mod doctor;
 mod failure;
@@ -54,6 +55,7 @@ enum Command {
     Rates(rates::Rates),
     Doctor(doctor::Doctor),
     Openapi(openapi::Openapi),
+    Chaos(chaos::Chaos),
     #[command(hide = true)]
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -82,6 +84,7 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Rates(c) => c.run(&globals, out),
         Command::Doctor(c) => c.run(&globals, out),
         Command::Openapi(c) => c.run(out),
+        Command::Chaos(c) => c.run(out),
         Command::Healthcheck(c) => c.run(&globals),
     }
 }
@@ -119,6 +122,8 @@ mod tests {
             "rowcast send a b {broken",
             "rowcast migrate --with lunch",
             "rowcast rates",
+            "rowcast chaos --minutes 0",
+            "rowcast chaos --instances 0",
             "rowcast rates refresh --sometimes",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).map(|_| ()).expect_err(line);

@@ -1,4 +1,4 @@
-//! Server-sent events (WHATWG HTML, 9.2), as far as a tail needs them: `data` and `id`.
+//! Server-sent events (WHATWG HTML, 9.2), as far as a client of ours needs them: `data` and `id`.
 
 use reqwest::Response;
 
@@ -34,7 +34,7 @@ impl Blocks {
     pub async fn next(&mut self) -> Result<Option<Block>, BlockError> {
         loop {
             if let Some(block) = self.parser.take() {
-                return Ok(Some(block));
+                return block.map(Some);
             }
             if self.parser.unread.len() > BLOCK_BYTES_MAX {
                 return Err(BlockError::TooLarge);
@@ -57,13 +57,14 @@ struct Parser {
 
 impl Parser {
     /// Lines end with \n: our server writes no other. A block ends with an empty line.
-    fn take(&mut self) -> Option<Block> {
+    fn take(&mut self) -> Option<Result<Block, BlockError>> {
         let Some(at) = self.unread[self.searched..].windows(2).position(|w| w == b"\n\n") else {
             self.searched = self.unread.len().saturating_sub(1);
             return None;
         };
         let end = self.searched + at;
-        let block = parse(&String::from_utf8_lossy(&self.unread[..end]));
+        let block =
+            std::str::from_utf8(&self.unread[..end]).map(parse).map_err(|_| BlockError::Lost("not UTF-8".into()));
         self.unread.drain(..end + 2);
         self.searched = 0;
         Some(block)
@@ -112,7 +113,7 @@ mod tests {
             for piece in stream.as_bytes().chunks(size) {
                 parser.unread.extend_from_slice(piece);
                 while let Some(block) = parser.take() {
-                    got.push(block);
+                    got.push(block.expect("UTF-8"));
                 }
             }
             assert_eq!(got, want, "in pieces of {size}");

@@ -16,7 +16,8 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::patiently;
+/// Connections end when they are cut, and the port follows the mode: more than this is a bug.
+const OBEYS_WITHIN: Duration = Duration::from_secs(10);
 
 pub struct Proxy {
     addr: SocketAddr,
@@ -40,6 +41,8 @@ enum Mode {
 struct State {
     upstream: Upstream,
     mode: watch::Sender<Mode>,
+    /// Counts what was asked to be corrupted: the next chunk towards the client is, once.
+    corrupt: AtomicUsize,
     /// Counts the cuts; a connection that sees it change resets.
     cuts: watch::Sender<u64>,
     /// Does the port take connections?
@@ -65,6 +68,7 @@ impl Proxy {
         let state = Arc::new(State {
             upstream,
             mode: watch::Sender::new(Mode::Pass { delay: Duration::ZERO }),
+            corrupt: AtomicUsize::new(0),
             cuts: watch::Sender::new(0),
             listening: watch::Sender::new(true),
             open: watch::Sender::new(0),
@@ -96,6 +100,12 @@ impl Proxy {
         self.state.mode.send_replace(Mode::Pass { delay: Duration::from_millis(ms) });
     }
 
+    /// The next chunk towards a client has a few bytes overwritten in its middle with what no text and no frame may
+    /// hold; its connection is reset after it.
+    pub fn corrupt(&self) {
+        self.state.corrupt.store(1, Ordering::SeqCst);
+    }
+
     /// No new connections: the port is closed. The ones that stand go on; `cut` them as well for a dead peer.
     pub async fn refuse(&self) {
         self.state.mode.send_replace(Mode::Refuse);
@@ -119,8 +129,8 @@ impl Proxy {
 
     pub async fn wait_open(&self, n: usize) {
         let mut open = self.state.open.subscribe();
-        let reached = patiently("connections of the proxy", open.wait_for(|&now| now == n)).await;
-        reached.expect("the sender lives in self");
+        let reached = tokio::time::timeout(OBEYS_WITHIN, open.wait_for(|&now| now == n)).await;
+        reached.expect("the proxy's connections become so many").expect("the sender lives in self");
     }
 
     /// Bytes forwarded from clients to the upstream.
@@ -134,8 +144,8 @@ impl Proxy {
 
     async fn wait_listening(&self, wanted: bool) {
         let mut listening = self.state.listening.subscribe();
-        let reached = patiently("the port of the proxy", listening.wait_for(|&now| now == wanted)).await;
-        reached.expect("the sender lives in self");
+        let reached = tokio::time::timeout(OBEYS_WITHIN, listening.wait_for(|&now| now == wanted)).await;
+        reached.expect("the proxy's port obeys").expect("the sender lives in self");
     }
 }
 
@@ -198,8 +208,8 @@ async fn connection(client: TcpStream, state: &State, mut cuts: watch::Receiver<
             let (client_out, client_in) = tokio::io::split(client);
             let (upstream_out, upstream_in) = tokio::io::split(upstream);
             tokio::try_join!(
-                pump(client_out, upstream_in, mode.clone(), &state.bytes_up),
-                pump(upstream_out, client_in, mode, &state.bytes_down),
+                pump(client_out, upstream_in, mode.clone(), &state.bytes_up, None),
+                pump(upstream_out, client_in, mode, &state.bytes_down, Some(&state.corrupt)),
             )
         } => ended.is_ok(),
         _ = cuts.changed() => false,
@@ -217,6 +227,7 @@ async fn pump(
     mut to: impl AsyncWrite + Unpin,
     mut mode: watch::Receiver<Mode>,
     bytes: &AtomicU64,
+    corrupt: Option<&AtomicUsize>,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -232,7 +243,14 @@ async fn pump(
         if n == 0 {
             return to.shutdown().await;
         }
+        let spoilt = n >= 64 && corrupt.is_some_and(|c| c.swap(0, Ordering::SeqCst) == 1);
+        if spoilt {
+            buffer[n / 2..n / 2 + 16].fill(0xff);
+        }
         to.write_all(&buffer[..n]).await?;
+        if spoilt {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
         bytes.fetch_add(n as u64, Ordering::SeqCst);
     }
 }
