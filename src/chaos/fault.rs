@@ -182,19 +182,19 @@ async fn restart(instance: &Instance, signal: libc::c_int, seed: &mut Seeded) ->
 async fn network(proxy: &Proxy, fault: Fault, seed: &mut Seeded) {
     let lasts = seed.ms(100, 6_000);
     match fault {
-        Fault::DatabaseCut | Fault::ClientsCut => proxy.cut().await,
+        Fault::DatabaseCut | Fault::ClientsCut => proxy.cut_now(),
         Fault::DatabaseDelayed | Fault::ClientsDelayed => proxy.delay(1 + seed.pick(150)),
         Fault::DatabaseHalfOpen | Fault::ClientsHalfOpen => proxy.blackhole(),
         Fault::DatabaseRefused | Fault::ClientsRefused => {
             proxy.refuse().await;
-            proxy.cut().await;
+            proxy.cut_now();
         }
         _ => return proxy.corrupt(),
     }
     tokio::time::sleep(lasts).await;
     if matches!(fault, Fault::DatabaseHalfOpen | Fault::ClientsHalfOpen) && seed.one_in(2) {
         // What was held back never arrives.
-        proxy.cut().await;
+        proxy.cut_now();
     }
     proxy.restore().await;
 }

@@ -31,7 +31,7 @@ pub use proxy::Proxy;
 pub use report::Report;
 
 /// Everybody has heard the end by then, however much there is to catch up.
-const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+const SETTLES_WITHIN: Duration = Duration::from_secs(90);
 
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -84,10 +84,16 @@ impl Proxy {
         self.addr
     }
 
-    /// Resets all connections (RST), now; new ones pass as the mode says.
+    /// Resets all connections (RST), now; new ones pass as the mode says. Returns when none is open, so not for peers
+    /// that come back at once.
     pub async fn cut(&self) {
-        self.state.cuts.send_modify(|n| *n += 1);
+        self.cut_now();
         self.wait_open(0).await;
+    }
+
+    /// `cut`, without waiting.
+    pub fn cut_now(&self) {
+        self.state.cuts.send_modify(|n| *n += 1);
     }
 
     /// Half-open: connections stand, new ones are taken, nothing passes in either direction.

@@ -7,6 +7,7 @@ use clap::Args;
 use super::Failure;
 use super::globals::runtime;
 use super::out::Out;
+use crate::app::Shutdown;
 use crate::chaos::{self, Plan};
 
 /// Break everything under load, and see whether a single event is lost
@@ -54,7 +55,14 @@ impl Chaos {
                 eprint!("\r{:>4.0} of {:.0} s ", passed.as_secs_f64(), plan.lasts.as_secs_f64());
             }
         };
-        let report = runtime()?.block_on(chaos::run(&plan, tell));
+        let report = runtime()?.block_on(async {
+            // What it started ends with it.
+            let signals = Shutdown::on_signals().map_err(|e| Failure::new(format!("cannot wait for signals: {e}")))?;
+            tokio::select! {
+                report = chaos::run(&plan, tell) => Ok(report),
+                () = signals.wait() => Err(Failure::new("stopped before the end")),
+            }
+        })?;
         if shows {
             eprintln!();
         }

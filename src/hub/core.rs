@@ -256,10 +256,10 @@ impl Core {
         });
         let conns = &guard.slots[lane].conns;
         let slots = (turn..conns.len() as u32).step_by(of as usize);
-        // Nor to an event stream that has not asked for anything yet: it would resume from there without a snapshot.
+        // Nor to a client that has not asked for anything yet: it would resume from there without a snapshot.
         let joining = slots.filter(|&slot| {
             let conn = &conns[slot as usize];
-            conn.waiting > 0 || (conn.subs.is_empty() && conn.form.framing == super::Framing::EventStream)
+            conn.waiting > 0 || conn.subs.is_empty()
         });
         let joining = joining.collect();
         self.fifos[lane].push(Item::Heartbeat(Box::new(Heartbeat { cursor, turn, of, joining })));
