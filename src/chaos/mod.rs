@@ -13,6 +13,7 @@ mod seeded;
 mod stage;
 mod stream;
 mod truth;
+mod upkeep;
 mod writer;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use crate::embedded::EmbeddedError;
 use fault::Tally;
 use follower::{Manner, Role, follow};
 use stage::Stage;
+use upkeep::Held;
 
 pub use proxy::Proxy;
 pub use report::Report;
@@ -77,7 +79,14 @@ pub async fn run(plan: &Plan, mut tell: impl FnMut(Duration)) -> Result<Report, 
         tokio::spawn(async move { fault::break_things(&stage, seed, began, until, &tally).await })
     });
 
+    let mut held = Vec::new();
+    let mut look_at = began + plan.lasts / 10;
     while Instant::now() < until {
+        if Instant::now() >= look_at {
+            look_at += plan.lasts / 5;
+            // Postgres may be away: then there is nothing to see.
+            held.extend(Held::now(&stage).await.ok().map(|h| (began.elapsed(), h)));
+        }
         tell(began.elapsed());
         tokio::time::sleep(Duration::from_secs(1).min(until - Instant::now().min(until))).await;
     }
@@ -118,7 +127,7 @@ pub async fn run(plan: &Plan, mut tell: impl FnMut(Duration)) -> Result<Report, 
     followers.abort_all();
     let committed = truth::committed(&stage).await?;
     stage.stop().await;
-    Ok(Report::judge(plan, began.elapsed(), written, committed, tally.all(), &truth, &followed, missing))
+    Ok(Report::judge(plan, began.elapsed(), written, committed, tally.all(), held, &truth, &followed, missing))
 }
 
 /// Subscribers of all kinds, over everything there is to follow.

@@ -7,8 +7,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -39,7 +39,7 @@ enum Mode {
 }
 
 struct State {
-    upstream: Upstream,
+    upstream: Mutex<Upstream>,
     mode: watch::Sender<Mode>,
     /// Counts what was asked to be corrupted: the next chunk towards the client is, once.
     corrupt: AtomicUsize,
@@ -66,7 +66,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let addr = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(State {
-            upstream,
+            upstream: Mutex::new(upstream),
             mode: watch::Sender::new(Mode::Pass { delay: Duration::ZERO }),
             corrupt: AtomicUsize::new(0),
             cuts: watch::Sender::new(0),
@@ -94,6 +94,11 @@ impl Proxy {
     /// `cut`, without waiting.
     pub fn cut_now(&self) {
         self.state.cuts.send_modify(|n| *n += 1);
+    }
+
+    /// New connections go there: what a failover's address does.
+    pub fn redirect_to_unix(&self, upstream: PathBuf) {
+        *self.state.upstream.lock().unwrap_or_else(PoisonError::into_inner) = Upstream::Unix(upstream);
     }
 
     /// Half-open: connections stand, new ones are taken, nothing passes in either direction.
@@ -202,7 +207,8 @@ async fn connection(client: TcpStream, state: &State, mut cuts: watch::Receiver<
     let ended = tokio::select! {
         ended = async {
             passing(&mut mode).await;
-            let upstream: Box<dyn Io> = match &state.upstream {
+            let upstream = state.upstream.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let upstream: Box<dyn Io> = match upstream {
                 Upstream::Tcp(to) => {
                     let upstream = TcpStream::connect(to).await?;
                     resets.push(handle(&upstream));

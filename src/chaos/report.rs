@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::Plan;
 use super::follower::{Followed, Role};
 use super::truth::Truth;
+use super::upkeep::Held;
 use super::writer::Written;
 
 /// What was done, what came of it, and whether a promise was broken.
@@ -14,6 +15,7 @@ pub struct Report {
     written: Written,
     committed: u64,
     faults: Vec<(&'static str, u64)>,
+    held: Vec<(Duration, Held)>,
     received: u64,
     connections: u64,
     resumed: u64,
@@ -32,6 +34,7 @@ impl Report {
         written: Written,
         committed: u64,
         faults: Vec<(&'static str, u64)>,
+        held: Vec<(Duration, Held)>,
         truth: &Truth,
         followed: &[(Role, Followed)],
         missing: usize,
@@ -61,6 +64,7 @@ impl Report {
             written,
             committed,
             faults,
+            held,
             received: sum(|f| f.events),
             connections: sum(|f| f.connections),
             resumed: sum(|f| f.resumed),
@@ -102,6 +106,9 @@ impl fmt::Display for Report {
         writeln!(f, "faults        {}", self.faults_in_all())?;
         for (name, n) in self.faults.iter().filter(|(_, n)| *n > 0) {
             writeln!(f, "  {n:>4}  {name}")?;
+        }
+        for (at, held) in &self.held {
+            writeln!(f, "held at {:>4.0} s  {held}", at.as_secs_f64())?;
         }
         match self.violations.as_slice() {
             [] => writeln!(f, "nothing missing, nothing twice, every row in order, every state as the table has it"),

@@ -157,6 +157,10 @@ impl Instance {
         self.to_clients.addr().to_string()
     }
 
+    pub async fn pid(&self) -> Option<u32> {
+        self.child.lock().await.as_ref().and_then(Child::id)
+    }
+
     pub async fn start(&self) -> Result<(), ChaosError> {
         let url = format!("postgres://{}@{}/{DATABASE}?sslmode=disable", embedded::USER, self.to_postgres.addr());
         let failed = |e: std::io::Error| ChaosError::Program(e.to_string());
