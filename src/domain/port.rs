@@ -68,6 +68,12 @@ pub enum ReadError {
     /// Postgres refused the channel's query: `detail` is its message, fit for a client.
     #[error("the view of this channel failed: {detail}")]
     View { detail: Arc<str> },
+    /// No such channel: its key is no value of its type, or is written otherwise, in the channel `written`.
+    #[error("no channel has this name: {}", match written {
+        Some(name) => format!("it is {name}"),
+        None => format!("its key cannot be one of {pattern}"),
+    })]
+    Key { pattern: Arc<str>, written: Option<ChannelName> },
     #[error("the view of this channel took longer than {limit_ms} ms")]
     Timeout { limit_ms: u64 },
     #[error("the message of this channel has {bytes} bytes, more than the {limit} that are allowed")]
