@@ -19,6 +19,8 @@ pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Outlet: Send + Sync {
     /// A new stream: every subscription is told `reset` and starts over.
     fn begin(&self, incarnation: Incarnation, start: Arc<Snapshot>);
+    /// The channels of a family are no longer what they were: whoever listens to one is told `reset` and starts over.
+    fn restart(&self, family: &Pattern);
     /// Gives the messages their place and hands them to the shards. Does not block.
     fn dispatch(&self, batch: Batch);
     /// A state or foreign message, outside any drain.

@@ -1,7 +1,7 @@
 //! The router's configuration as it stands in `rowcast.route` and `rowcast.channel`, ready for look-ups.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::{ChannelName, FamilyInfo, Op, Pattern, PatternError};
@@ -133,6 +133,15 @@ impl Routing {
             Some((id, _)) => self.families[id].info(),
             None => FamilyInfo { pattern: channel.as_str().into(), state: false, has_view: false, from_log: true },
         }
+    }
+
+    /// The families whose channels are of another kind than `before`. Without a definition they are event channels.
+    pub fn turned<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Pattern> {
+        let states = |routing: &'a Self| routing.families.iter().filter(|f| f.state).map(|f| f.pattern.as_ref());
+        let others = |routing: &'a Self| states(routing).map(Pattern::as_str).collect::<HashSet<_>>();
+        let (are, were) = (others(self), others(before));
+        let begun = states(self).filter(move |p| !were.contains(p.as_str()));
+        begun.chain(states(before).filter(move |p| !are.contains(p.as_str())))
     }
 
     /// Makes each family leave out what a more specific one matches, so that a name has one family wherever it is asked.
