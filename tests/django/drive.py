@@ -1,4 +1,5 @@
-"""Runs pieces of Python in the project, each a JSON text on a line; answers each with a line: null, or what went wrong."""
+"""Runs pieces of Python in the project, each a JSON text on a line; answers each with a line: null, or what
+went wrong; a first null says that it is ready."""
 
 import json
 import os
@@ -17,6 +18,7 @@ from django.db.models import F
 from django.test import Client
 from leagueOfLegends.models import LeagueOfLegendsDivisionOrder, LeagueOfLegendsPlacementOrder, LeagueOfLegendsRank
 
+print("null", flush=True)
 for line in sys.stdin:
     wrong = None
     try:

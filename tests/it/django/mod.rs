@@ -52,7 +52,7 @@ async fn the_next_migrations_go_on_and_writers_with_them() {
     let Some(project) = project().await else { return };
     project.managed(&["migrate", "--verbosity", "0"]).await;
     let server = Server::start(&project.db).await;
-    let (mut owner, mut web) = (project.shell(&project.owner), project.shell(&project.web));
+    let (mut owner, mut web) = (project.shell(&project.owner).await, project.shell(&project.web).await);
     owner.run("from django.db import models\norder = BaseOrder.objects.create(name='one', price=1.5)").await;
     let mut state = subscriber(&server, "order:1").await;
     let mut rows = subscriber(&server, "orders").await;

@@ -80,11 +80,13 @@ impl Project<'_> {
         said
     }
 
-    pub fn shell(&self, role: &str) -> Shell {
+    pub async fn shell(&self, role: &str) -> Shell {
         let mut child =
             self.python(role, "drive.py").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python");
         let stdin = child.stdin.take().expect("piped");
-        let answers = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut answers = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let ready = tokio::time::timeout(MANAGED_WITHIN, answers.next_line()).await.expect("Django starts");
+        assert_eq!(ready.expect("Python writes").as_deref(), Some("null"), "Django has started");
         Shell { stdin, answers, _child: child }
     }
 
@@ -95,6 +97,7 @@ impl Project<'_> {
             .current_dir(folder())
             .env("DATABASE_URL", self.db.url_as(role))
             .env("PYTHONPYCACHEPREFIX", base().join("django-pycache"))
+            .env_remove("PYTHONDONTWRITEBYTECODE") // each start would compile all of Django
             .env_remove("DJANGO_SETTINGS_MODULE")
             .kill_on_drop(true);
         command

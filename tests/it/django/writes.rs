@@ -261,7 +261,7 @@ const WRITES: &[Write] = &[
 ];
 
 const WORLD: &str = "
-bea, carl, ada = [BaseUser.objects.create_user(name, password='sesame') for name in ('bea', 'carl', 'ada')]
+bea, carl, ada = [BaseUser.objects.create_user(name) for name in ('bea', 'carl', 'ada')]
 BaseUser.objects.filter(pk=ada.pk).update(is_staff=True, is_superuser=True)
 fast, duo = [Tag.objects.create(name=name) for name in ('fast', 'duo')]
 gold = LeagueOfLegendsRank.objects.create(rank_name='Gold')
@@ -274,7 +274,7 @@ async fn every_kind_of_write_arrives_once_and_right() {
     let right = format!("select has_schema_privilege('{}', 'rowcast', 'usage')::text", project.web);
     assert_eq!(project.db.text(&right).await, "false", "a writer needs no right on rowcast");
     let server = Server::start(&project.db).await;
-    let mut shell = project.shell(&project.web);
+    let mut shell = project.shell(&project.web).await;
     shell.run(WORLD).await;
 
     let mut orders = BTreeMap::new();
