@@ -224,6 +224,7 @@ impl From<ReadError> for ApiError {
     fn from(e: ReadError) -> Self {
         let code = match e {
             ReadError::View { .. } => ProblemCode::ViewFailed,
+            ReadError::Key { .. } => ProblemCode::BadChannel,
             ReadError::Timeout { .. } => ProblemCode::ViewTimeout,
             ReadError::TooLarge { .. } => ProblemCode::MessageTooLarge,
             ReadError::Unavailable => ProblemCode::DatabaseUnavailable,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::connection::{Shared, settled};
-use crate::domain::{CHANNEL_BYTES_MAX, ChannelName, Cursor, Identity, Incarnation, Message, Position};
+use crate::domain::{ChannelName, Cursor, Identity, Incarnation, Message, Position};
 
 use super::health::Database;
 use super::jobs::JobsApi;
@@ -17,7 +17,9 @@ use super::page::{etag, none_match};
 use super::problem::{ApiError, ProblemCode};
 use super::rates::{Rates, RatesApi};
 use super::raw::Raw;
-use super::schema::{Accepted, Channel, Channels, Events, Family, Kind, LiveChannel, NewEvent, Snapshot};
+use super::schema::{
+    Accepted, Channel, Channels, EVENT_BYTES_MAX, Events, Family, Kind, LiveChannel, NewEvent, Snapshot,
+};
 
 pub(super) fn service(
     shared: Arc<Shared>,
@@ -272,8 +274,8 @@ impl Api {
             ),
             _ => ApiError::new(ProblemCode::BadRequest, format!("The body is not JSON: {e}.")),
         })?;
-        if event.is_empty() || event.len() > CHANNEL_BYTES_MAX || event.chars().any(char::is_control) {
-            let detail = format!("'event' is 1 to {CHANNEL_BYTES_MAX} bytes without control characters.");
+        if event.is_empty() || event.len() > EVENT_BYTES_MAX || event.chars().any(char::is_control) {
+            let detail = format!("'event' is 1 to {EVENT_BYTES_MAX} bytes without control characters.");
             return Err(ApiError::new(ProblemCode::Invalid, detail));
         }
         parts.database.send(channel.as_str(), &event, data.get()).await?;

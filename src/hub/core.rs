@@ -11,7 +11,7 @@
 //! Locks: a lane's FIFO may be locked while the core is; never the other way round, and neither while a client,
 //! a dialect aside, is called.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use super::joins::Buffer;
 use super::lane::{ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
 use super::recent::Recent;
 use super::slab::Slab;
-use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Position, Snapshot};
+use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Pattern, Position, Snapshot};
 
 pub struct Core {
     pub state: Mutex<State>,
@@ -245,6 +245,40 @@ impl Core {
         }
         for fifo in &self.fifos {
             fifo.push(Item::ResetAll);
+        }
+    }
+
+    /// Connections that listen to a channel of `family` start over, with all that they listen to.
+    pub fn restart(&self, family: &Pattern) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let matching = state.names.iter().filter(|(name, _)| family.matches(name.as_str()).is_some());
+        let changed: HashSet<u32> = matching.map(|(_, n)| *n).collect();
+        if changed.is_empty() {
+            return;
+        }
+        for lane in 0..state.slots.len() {
+            for slot in 0..state.slots[lane].conns.len() {
+                let conn = &mut state.slots[lane].conns[slot];
+                if !conn.open || !conn.subs.iter().any(|s| changed.contains(&s.channel)) {
+                    continue;
+                }
+                let (id, form) = (ConnId::new(conn.generation, lane, conn.form.framing, slot as u32), conn.form);
+                let subs = conn.subs.clone();
+                conn.subs.iter_mut().for_each(|s| s.state = SubState::Reset);
+                conn.waiting = conn.subs.len() as u32;
+                for sub in subs {
+                    let channel = &mut state.channels[sub.channel];
+                    // First, so that the channel keeps an audience.
+                    channel.reset += 1;
+                    channel.settling.retain(|(other, _)| *other != id);
+                    state.subscriptions += 1;
+                    if let Some(topic) = state.unsubscribe(sub, lane, form) {
+                        self.fifos[lane].push(Item::Detach { conn: id, topic });
+                    }
+                }
+                self.fifos[lane].push(Item::Restart(id));
+            }
         }
     }
 

@@ -117,6 +117,7 @@ impl From<&ReadError> for Code {
     fn from(error: &ReadError) -> Self {
         match error {
             ReadError::View { .. } => Code::ViewFailed,
+            ReadError::Key { .. } => Code::BadChannel,
             ReadError::Timeout { .. } => Code::ViewTimeout,
             ReadError::TooLarge { .. } => Code::MessageTooLarge,
             ReadError::Unavailable => Code::DatabaseUnavailable,

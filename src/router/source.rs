@@ -138,7 +138,8 @@ impl Shared {
 
     fn take_over(self: &Arc<Self>, routing: Routing) {
         let routing = Arc::new(routing);
-        *self.routing.write().expect("no holder of this lock panics") = routing.clone();
+        let before =
+            std::mem::replace(&mut *self.routing.write().expect("no holder of this lock panics"), routing.clone());
         let mut changed = Vec::new();
         {
             let mut readers = self.readers.lock().expect("no holder of this lock panics");
@@ -162,6 +163,7 @@ impl Shared {
             old.values().for_each(|reader| reader.retire());
         }
         self.key_finders.lock().expect("no holder of this lock panics").clear();
+        routing.turned(&before).for_each(|family| self.outlet.restart(family));
         // A changed view may show something else.
         changed.iter().for_each(Reader::mark_all);
         self.stats.reloads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

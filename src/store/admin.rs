@@ -1,6 +1,6 @@
 //! What the command line asks: routes, the demo's objects, and what `doctor` judges by.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -86,6 +86,8 @@ pub struct TableFacts {
     pub disabled: Vec<String>,
     /// Those that are not ENABLE ALWAYS: what logical replication applies passes them by.
     pub ordinary: Vec<String>,
+    /// Columns that its routes name and it does not have (`column in template`).
+    pub lost: Vec<String>,
     pub channels: Vec<String>,
 }
 
@@ -122,6 +124,15 @@ impl Store {
     /// `rowcast.unwatch(table, channel)`; without a channel, all of the table's routes. Returns how many ended.
     pub async fn unwatch(&self, table: &str, channel: Option<&str>) -> Result<i32, StoreError> {
         Ok(sqlx::query_file_scalar!("sql/admin/unwatch.sql", table, channel).fetch_one(&self.pool).await?)
+    }
+
+    /// How long one question takes, by a connection and a statement that are ready.
+    pub async fn round_trip(&self) -> Result<Duration, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        sqlx::query_file!("sql/store/ping.sql").fetch_one(&mut *connection).await?;
+        let asked = Instant::now();
+        sqlx::query_file!("sql/store/ping.sql").fetch_one(&mut *connection).await?;
+        Ok(asked.elapsed())
     }
 
     pub async fn server_facts(&self) -> Result<ServerFacts, StoreError> {

@@ -7,6 +7,7 @@ mod kit;
 mod architecture;
 mod browser;
 mod cli;
+mod django;
 mod embedded;
 mod http;
 mod jobs;
