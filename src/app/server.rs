@@ -41,7 +41,6 @@ const SERVICE_RESTART: u16 = 1012;
 /// What demo adds to a server.
 #[derive(Default)]
 pub struct Extras {
-    pub jobs: Vec<Job>,
     pub try_it: Option<TryIt>,
 }
 
@@ -131,7 +130,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         }
         other => StartError::Other(other.into()),
     })?;
-    let jobs = config.scheduler.enabled.then(|| runner.beat()).into_iter().chain(extras.jobs).collect();
+    let jobs = config.scheduler.enabled.then(|| runner.beat()).into_iter().collect();
     Ok(Running {
         address,
         readiness,

@@ -1,4 +1,4 @@
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
 use super::Failure;
@@ -10,39 +10,20 @@ use crate::app::{Applied, MigrationSet, Store};
 ///
 /// Needs a role that may create a schema in it, no superuser. Repeating it changes nothing.
 #[derive(Debug, Args)]
-pub struct Migrate {
-    /// More than the schema: demo tables
-    #[arg(long, value_enum, value_name = "WHAT")]
-    with: Vec<Extra>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Extra {
-    Demo,
-}
+pub struct Migrate {}
 
 impl Migrate {
     pub fn run(self, globals: &Globals, out: &mut Out) -> Result<(), Failure> {
-        let demo = self.with.contains(&Extra::Demo);
-        let applied = globals.with_store(async |store| {
-            let applied = migrate(store).await?;
-            if demo {
-                store.install_demo().await?;
-            }
-            Ok(applied)
-        })?;
+        let applied = globals.with_store(migrate)?;
         if !out.terminal() {
             let now: Vec<_> = applied.now.iter().map(|(v, d)| json!({"version": v, "description": d})).collect();
-            return out.json(&json!({"applied": now, "total": applied.total, "demo": demo}));
+            return out.json(&json!({"applied": now, "total": applied.total}));
         }
         for (version, description) in &applied.now {
             out.line(&format!("{} {version:04} {description}", out.paint(Style::Green, "applied")))?;
         }
         let state = if applied.now.is_empty() { "was up to date" } else { "is up to date" };
         out.line(&format!("schema rowcast {state}: {} migrations", applied.total))?;
-        if demo {
-            out.line("the demo's tables are there")?;
-        }
         Ok(())
     }
 }

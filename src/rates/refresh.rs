@@ -243,6 +243,8 @@ fn decide(
                 warnings: offer.warnings.clone(),
             });
             due.push(offer);
+        } else if old.is_some_and(|p| p.held == Some(true)) {
+            report.by_hand += 1;
         } else if old.is_some() {
             report.unchanged += 1;
         }

@@ -72,6 +72,7 @@ fn read_rate(r: &RateRow) -> Option<(Pair, Published)> {
             cached: r.cached,
             expired: r.expired,
             warnings: r.warnings.clone(),
+            held: r.held,
             updated_at: DateTime::from_timestamp_micros(r.updated_at_us)?,
         },
     ))

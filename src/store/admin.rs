@@ -138,21 +138,19 @@ impl Store {
         parse(&sqlx::query_file_scalar!("sql/admin/tables.sql").fetch_one(&self.pool).await?)
     }
 
-    /// The demo's table, its routes and its 60 pairs, in one transaction. Repeatable.
-    pub async fn install_demo(&self) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        // Two instances that start together would race for the same `create`.
-        sqlx::query_file!("sql/demo/lock.sql").execute(&mut *transaction).await?;
-        sqlx::raw_sql(include_str!("../../sql/demo/install.sql")).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(())
+    /// Are there exchange rates that a demo's random walk must not overwrite?
+    pub async fn has_real_rates(&self) -> Result<bool, StoreError> {
+        Ok(sqlx::query_file_scalar!("sql/demo/real_rates.sql").fetch_one(&self.pool).await?)
     }
 
-    /// Moves some of the demo's rates a little.
-    pub async fn move_demo_rates(&self) -> Result<(), StoreError> {
-        // Not prepared: the table may be dropped and made again while the demo runs.
-        sqlx::raw_sql(include_str!("../../sql/demo/move_rates.sql")).execute(&self.pool).await?;
-        Ok(())
+    /// Lets `rates` be name enough for `rowcast_fx.rates` in every new session of this database, which must be our own. False:
+    /// there is another table of that name.
+    pub async fn shorten_rates(&self) -> Result<bool, StoreError> {
+        if sqlx::query_file_scalar!("sql/demo/other_rates.sql").fetch_one(&self.pool).await? {
+            return Ok(false);
+        }
+        sqlx::raw_sql(include_str!("../../sql/demo/shorten.sql")).execute(&self.pool).await?;
+        Ok(true)
     }
 }
 

@@ -42,6 +42,8 @@ pub struct RateRow {
     pub cached: bool,
     pub expired: bool,
     pub warnings: Vec<String>,
+    /// Changed by hand: refreshes leave it alone, or (false) may set it again. None: it was not.
+    pub held: Option<bool>,
     pub updated_at_us: i64,
 }
 
