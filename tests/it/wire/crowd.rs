@@ -46,9 +46,11 @@ async fn three_hundred_clients_at_once_cost_two_queries() {
 async fn a_slow_client_gets_the_newest_rate_of_each_pair() {
     const CHANGES: usize = 6_000;
     let (db, server) = world().await;
-    for (path, last, place, shown) in
-        [("/ws/rates/", "0.5", "/data/rate/data/rate", "2"), ("/api/v1/ws/rates", "0.25", "/rate", "\"0.25\"")]
-    {
+    for (path, last, place, shown) in [
+        ("/ws/rates/", "0.5", "/data/rate/data/rate", "2"),
+        ("/api/v1/ws/rates", "0.25", "/rate", "\"0.25\""),
+        ("/api/v1/ws/rates?pairs=USD/NGN", "0.125", "/rate", "\"0.125\""),
+    ] {
         let before = metric(&server, "rowcast_hub_conflated_total").await;
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
