@@ -67,6 +67,7 @@ function show(row, moved) {
   const before = pair.text || row.previous;
   pair.text = row.rate;
   pair.rate.textContent = grouped(row.rate);
+  pair.rate.toggleAttribute("data-long", row.rate.length > 12);
   const base = moved && before ? before : row.previous;
   const percent = base ? ((Number(row.rate) - Number(base)) / Number(base)) * 100 : 0;
   const way = percent > 0 ? "up" : percent < 0 ? "down" : "same";

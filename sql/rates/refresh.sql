@@ -38,16 +38,17 @@ with gate as (
     from gate g, json_to_recordset($5::text::json) as x (
       provider text, base text, quote text, rate numeric, as_of_us bigint, fetched_at_us bigint, reason text, detail text)
 ), stated as (
-  insert into rowcast_fx.provider_state as p (provider, outcome, breaker, detail, held_until, answered_at, latency_ms, updated_at)
-  select x.provider, x.outcome, x.breaker, x.detail, to_timestamp(x.held_until_us / 1e6), to_timestamp(x.answered_at_us / 1e6),
+  insert into rowcast_fx.provider_state as p (provider, outcome, breaker, why, openings, detail, held_until, answered_at,
+                                              latency_ms, updated_at)
+  select x.provider, x.outcome, x.breaker, x.why, x.openings, x.detail, to_timestamp(x.held_until_us / 1e6), to_timestamp(x.answered_at_us / 1e6),
          x.latency_ms, g.at
     from gate g, json_to_recordset($9::text::json) as x (
-      provider text, outcome text, breaker text, detail text, held_until_us bigint, answered_at_us bigint, latency_ms bigint)
+      provider text, outcome text, breaker text, why text, openings int, detail text, held_until_us bigint, answered_at_us bigint, latency_ms bigint)
   on conflict (provider) do update
-     set outcome = excluded.outcome, breaker = excluded.breaker, detail = excluded.detail, held_until = excluded.held_until,
+     set outcome = excluded.outcome, breaker = excluded.breaker, why = excluded.why, openings = excluded.openings, detail = excluded.detail, held_until = excluded.held_until,
          answered_at = excluded.answered_at, latency_ms = excluded.latency_ms, updated_at = excluded.updated_at
-   where (p.outcome, p.breaker, p.detail, p.held_until, p.answered_at) is distinct from
-         (excluded.outcome, excluded.breaker, excluded.detail, excluded.held_until, excluded.answered_at)
+   where (p.outcome, p.breaker, p.why, p.openings, p.detail, p.held_until, p.answered_at) is distinct from
+         (excluded.outcome, excluded.breaker, excluded.why, excluded.openings, excluded.detail, excluded.held_until, excluded.answered_at)
 ), told as (
   insert into rowcast_fx.rate_refresh (cycle, at, changed, used, rejected, summary)
   select g.n, g.at, w.count, $6, $7, $8 from gate g, (select count(*) from written) w where w.count > 0

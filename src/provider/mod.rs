@@ -37,7 +37,7 @@ pub use client::{ClientError, client};
 pub use config::{Cadence, Config, SourceConfig};
 pub use currency::{Currency, CurrencyError, Pair};
 pub use error::ProviderError;
-pub use guard::{Circuit, Guard, Luck};
+pub use guard::{Circuit, Guard, Luck, Memory};
 pub use guarded::{Guarded, Refreshed, Status};
 pub use held::{Held, Why};
 pub use registry::{RegistryError, names, registry};

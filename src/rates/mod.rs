@@ -18,6 +18,7 @@ mod config;
 pub mod consensus;
 mod currency;
 mod figure;
+mod memory;
 mod panel;
 pub mod price;
 pub mod publish;

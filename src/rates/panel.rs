@@ -21,7 +21,7 @@ pub struct Panel {
     round: std::time::Duration,
 }
 
-struct Seat {
+pub(super) struct Seat {
     provider: Arc<Guarded>,
     state: Mutex<SeatState>,
 }
@@ -31,6 +31,8 @@ struct SeatState {
     /// A round that was not done in time.
     running: Option<Running>,
     answered_at: Option<DateTime<Utc>>,
+    /// Its last answer, where another process had it.
+    recalled: Option<Answer>,
 }
 
 struct Running {
@@ -52,7 +54,9 @@ pub struct Fared {
     pub provider: Arc<str>,
     pub outcome: Outcome,
     pub circuit: Circuit,
-    pub held_until: Option<DateTime<Utc>>,
+    pub held: Option<provider::Held>,
+    /// How often it was left alone for failing since it was well.
+    pub openings: u32,
     pub answered_at: Option<DateTime<Utc>>,
     /// Of the last good answer.
     pub latency_ms: Option<u64>,
@@ -79,6 +83,15 @@ impl From<Vec<Answer>> for Round {
 }
 
 impl Panel {
+    pub(super) fn seat(&self, provider: &str) -> Option<&Seat> {
+        self.seats.iter().find(|seat| seat.provider.name() == provider)
+    }
+
+    /// Codes of all that is asked for.
+    pub(super) fn currencies(&self) -> Vec<String> {
+        self.currencies.iter().chain([&self.base]).map(ToString::to_string).collect()
+    }
+
     pub fn new(providers: Vec<Guarded>, rules: &Rules) -> Self {
         let seat = |p| Seat { provider: Arc::new(p), state: Mutex::default() };
         Self {
@@ -112,13 +125,29 @@ impl Panel {
 }
 
 impl Seat {
+    pub(super) fn provider(&self) -> &Guarded {
+        &self.provider
+    }
+
+    /// Has another process had an answer later than this one?
+    pub(super) fn is_behind(&self, answered_at: DateTime<Utc>) -> bool {
+        self.lock().answered_at.is_none_or(|at| at.timestamp_micros() < answered_at.timestamp_micros())
+    }
+
+    pub(super) fn recall(&self, answered_at: DateTime<Utc>, quotes: Vec<Quoted>) {
+        let answer = self.answer_of(self.provider.name().into(), answered_at, quotes);
+        let mut state = self.lock();
+        state.answered_at = Some(answered_at);
+        state.recalled = Some(answer);
+    }
+
     async fn ask(&self, wanted: &Wanted, luck: Luck, patience: std::time::Duration) -> (Option<Answer>, Fared) {
         let mut running = self.lock().running.take();
         if let Some(done) = running.take_if(|r| r.task.is_finished())
             && self.provider.last().is_some()
         {
             // Too late for its round; it is the last answer now, and a newer one is asked for.
-            self.lock().answered_at = Some(done.asked_at);
+            self.lock().answered(done.asked_at);
         }
         // A task of its own: it goes on when this round does not wait for it.
         let mut running = running.unwrap_or_else(|| {
@@ -132,7 +161,7 @@ impl Seat {
             }
             Ok(Err(_)) => Outcome::Failed("panicked, or the process is ending".into()),
             Ok(Ok(Refreshed::Answered(_))) => {
-                self.lock().answered_at = Some(running.asked_at);
+                self.lock().answered(running.asked_at);
                 Outcome::Answered
             }
             Ok(Ok(Refreshed::Held { held, .. })) => Outcome::Held(held.to_string()),
@@ -140,13 +169,18 @@ impl Seat {
         };
         let name: Arc<str> = self.provider.name().into();
         let status = self.provider.status(wanted.now);
-        let answered_at = self.lock().answered_at;
-        let answer = self.provider.last().zip(answered_at).map(|(a, at)| self.answer(name.clone(), &a, at));
+        let (answered_at, recalled) = {
+            let state = self.lock();
+            (state.answered_at, state.recalled.clone())
+        };
+        let own = || self.provider.last().zip(answered_at).map(|(a, at)| self.answer(name.clone(), &a, at));
+        let answer = recalled.or_else(own);
         let fared = Fared {
             provider: name,
             outcome,
             circuit: status.circuit,
-            held_until: status.held.and_then(|h| h.until),
+            held: status.held,
+            openings: status.openings,
             answered_at,
             latency_ms: status.latency_ms,
         };
@@ -154,11 +188,6 @@ impl Seat {
     }
 
     fn answer(&self, provider: Arc<str>, said: &provider::Answer, fetched_at: DateTime<Utc>) -> Answer {
-        let pace = match self.provider.cadence() {
-            Cadence::Daily => Pace::Daily,
-            Cadence::Hourly => Pace::Hourly,
-            Cadence::Minute => Pace::Minute,
-        };
         let quote = |q: &provider::Quote| Quoted {
             base: q.base.to_string(),
             quote: q.quote.to_string(),
@@ -166,11 +195,27 @@ impl Seat {
             as_of: q.provider_ts,
         };
         let quotes = said.quotes.iter().map(quote).collect();
+        self.answer_of(provider, fetched_at, quotes)
+    }
+
+    fn answer_of(&self, provider: Arc<str>, fetched_at: DateTime<Utc>, quotes: Vec<Quoted>) -> Answer {
+        let pace = match self.provider.cadence() {
+            Cadence::Daily => Pace::Daily,
+            Cadence::Hourly => Pace::Hourly,
+            Cadence::Minute => Pace::Minute,
+        };
         Answer { provider, pace, executes: self.provider.kind() == Kind::Pairs, fetched_at, quotes }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, SeatState> {
         self.state.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+impl SeatState {
+    fn answered(&mut self, at: DateTime<Utc>) {
+        self.answered_at = Some(at);
+        self.recalled = None;
     }
 }
 

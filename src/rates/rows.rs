@@ -148,7 +148,9 @@ pub fn provider(fared: &Fared) -> ProviderRow {
             Outcome::Held(why) | Outcome::Failed(why) => Some(why.clone()),
             Outcome::Answered | Outcome::Slow => None,
         },
-        held_until_us: fared.held_until.map(|t| t.timestamp_micros()),
+        why: fared.held.map(|h| h.why.as_str()),
+        openings: fared.openings,
+        held_until_us: fared.held.and_then(|h| h.until).map(|t| t.timestamp_micros()),
         answered_at_us: fared.answered_at.map(|t| t.timestamp_micros()),
         latency_ms: fared.latency_ms,
     }

@@ -89,6 +89,54 @@ pub struct TableFacts {
     pub channels: Vec<String>,
 }
 
+/// The jobs and who runs them, the rates and who quotes them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FxFacts {
+    /// Does a session hold the jobs' lock?
+    pub runner: bool,
+    pub jobs: Vec<JobFacts>,
+    pub rates: i64,
+    pub cached: i64,
+    pub expired: i64,
+    pub by_hand: i64,
+    pub refreshed_s: Option<i64>,
+    pub providers: Vec<ProviderFacts>,
+}
+
+/// Counts are of the last hour.
+#[derive(Clone, Debug, Deserialize)]
+pub struct JobFacts {
+    pub name: String,
+    pub core: bool,
+    pub problem: Option<String>,
+    /// Of the last run that ended or was recorded.
+    pub outcome: Option<String>,
+    pub error: Option<String>,
+    pub failed: i64,
+    /// Ticks.
+    pub missed: i64,
+    pub skipped: i64,
+    pub runs: i64,
+    /// May we act as the role that scheduled it?
+    pub may: bool,
+    pub role: String,
+}
+
+/// A row of `provider_state`, seen now.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProviderFacts {
+    pub name: String,
+    pub outcome: String,
+    pub breaker: String,
+    pub why: Option<String>,
+    pub detail: Option<String>,
+    /// For so long still; negative: it is over.
+    pub held_s: Option<i64>,
+    pub answered_s: Option<i64>,
+    /// Since the row changed.
+    pub judged_s: Option<i64>,
+}
+
 impl Store {
     /// Connects once past the pool: the error says why it fails, where the pool would only say that it waited.
     pub async fn reach(&self) -> Result<(), StoreError> {
@@ -131,6 +179,10 @@ impl Store {
     /// `Refused` where the schema is not there.
     pub async fn spine_facts(&self) -> Result<SpineFacts, StoreError> {
         parse(&sqlx::query_file_scalar!("sql/admin/spine.sql").fetch_one(&self.pool).await?)
+    }
+
+    pub async fn fx_facts(&self) -> Result<FxFacts, StoreError> {
+        parse(&sqlx::query_file_scalar!("sql/admin/jobs.sql").fetch_one(&self.pool).await?)
     }
 
     /// Every watched table, by name.
