@@ -8,15 +8,16 @@ use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
 use super::config::Rules;
-use super::currency::{Currency, Pair};
+use super::pair::Pair;
 use super::quote::{Answer, Pace, Quoted};
+use crate::domain::Currency;
 use crate::provider::{self, Cadence, Circuit, Guarded, Kind, Luck, Refreshed, Wanted};
 
 /// Every provider of the configuration. Dropping it gives up what is on its way.
 pub struct Panel {
     seats: Vec<Seat>,
-    base: provider::Currency,
-    currencies: BTreeSet<provider::Currency>,
+    base: Currency,
+    currencies: BTreeSet<Currency>,
     pairs: Vec<provider::Pair>,
     round: std::time::Duration,
 }
@@ -96,15 +97,12 @@ impl Panel {
         let seat = |p| Seat { provider: Arc::new(p), state: Mutex::default() };
         Self {
             seats: providers.into_iter().map(seat).collect(),
-            base: theirs(Currency::USD),
-            currencies: rules.currencies.iter().map(|c| theirs(*c)).collect(),
+            base: Currency::USD,
+            currencies: rules.currencies.clone(),
             pairs: rules
                 .pairs
                 .iter()
-                .map(|&Pair { source, destination }| provider::Pair {
-                    base: theirs(source),
-                    quote: theirs(destination),
-                })
+                .map(|&Pair { source, destination }| provider::Pair { base: source, quote: destination })
                 .collect(),
             round: rules.round,
         }
@@ -223,8 +221,4 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn theirs(currency: Currency) -> provider::Currency {
-    currency.as_str().parse().expect("both are three upper-case letters")
 }

@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 
 use super::config::Rules;
 use super::consensus::Confidence;
-use super::currency::{Currency, Pair};
 use super::figure::Figure;
+use super::pair::Pair;
 use super::price::{RATE_DIGITS, cross, customer_rate};
 use super::settle::Standing;
+use crate::domain::Currency;
 
 // Without figures: a warning whose text moves would publish the rate each time.
 pub const WARNING_CACHED: &str = "no fresh quote: this is the last good value";

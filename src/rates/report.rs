@@ -4,8 +4,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::consensus::Confidence;
-use super::currency::Pair;
 use super::figure::Figure;
+use super::pair::Pair;
 use super::panel::Fared;
 use super::quote::Judged;
 

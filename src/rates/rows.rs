@@ -7,12 +7,13 @@ use chrono::{DateTime, Utc};
 
 use super::RatesError;
 use super::consensus::Confidence;
-use super::currency::{Currency, Pair};
+use super::pair::Pair;
 use super::panel::{Fared, Outcome};
 use super::publish::{Offer, Published};
 use super::quote::Judged;
 use super::refresh::Of;
 use super::settle::{Good, Mark};
+use crate::domain::Currency;
 use crate::provider::Circuit;
 use crate::store::{MarkRow, NewQuote, NewRate, ProviderRow, RateRow, RatesState, StoreError};
 
