@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 
@@ -8,16 +9,16 @@ use super::globals::Globals;
 use super::migrate::{migrate, migrate_reference};
 use super::out::Out;
 use super::serve::{Server, open_database, ready_line, refused, say};
-use crate::app::{self, Extras, Job, TryIt};
+use crate::app::{self, Config, Extras, Job, Store, TryIt};
 
-/// About ten of 60 rates move each second.
-const CRON: &str = "* * * * * *";
+/// The walk has about one currency in three move in each step.
+const CRON: &str = "*/2 * * * * *";
 /// The reference applications: prices each time, the rest now and then.
 const REFERENCE_CRON: &str = "*/2 * * * * *";
 /// To paste into psql.
 const UPDATE: &str = include_str!("../../sql/demo/try.sql").trim_ascii_end();
 
-/// See it move: 60 exchange rates, changed by a scheduled job each second, on a live page
+/// See it move: 60 exchange rates, refreshed by a job every two seconds, on a live page
 ///
 /// Without DATABASE_URL it runs on a private Postgres under .rowcast/.
 #[derive(Debug, Args)]
@@ -37,38 +38,55 @@ impl Demo {
         }
         let server = Server::prepare()?;
         let database = open_database(&config)?;
+        if let Some(sentence) = database.announcement() {
+            say(&sentence);
+        }
         let psql = database.psql();
+        let update = OnceCell::new();
         let start = async {
             let store = app::store_at(&config, &database)?;
             migrate(&store).await?;
-            store.install_demo().await?;
             migrate_reference(&store).await?;
             store.install_demo_reference().await?;
-            let reference = store.clone();
+            simulate_rates(&mut config, &store).await?;
+            // In a database of ours alone, `rates` is enough of a name; in another it may be anything.
+            let short = database.is_private() && store.shorten_rates().await?;
+            let update =
+                update.get_or_init(|| if short { UPDATE.replacen("rowcast_fx.", "", 1) } else { UPDATE.into() });
             let reference = Job::new("demo-reference", REFERENCE_CRON, move || {
-                let store = reference.clone();
+                let store = store.clone();
                 async move { store.move_demo_reference().await }
             });
-            let job = Job::new("demo-rates", CRON, move || {
-                let store = store.clone();
-                async move { store.move_demo_rates().await }
-            });
-            let try_it = TryIt { psql: psql.clone(), update: UPDATE.into() };
-            let extras = Extras { jobs: vec![job, reference], try_it: Some(try_it) };
+            let try_it = TryIt { psql: psql.clone(), update: update.clone() };
+            let extras = Extras { jobs: vec![reference], try_it: Some(try_it) };
             app::start(config, &database, extras).await.map_err(refused)
         };
         server.run(start, |running| {
-            if let Some(sentence) = database.announcement() {
-                say(&sentence);
-            }
             say(&ready_line(&running.url()));
+            let update = update.get().map_or(UPDATE, String::as_str);
             say(&format!(
-                "\n  watch 60 rates move   {}/rates\n  connect with psql     {psql}\n  and change one        {UPDATE}\n  \
+                "\n  watch 60 rates move   {}/rates\n  connect with psql     {psql}\n  and change one        {update}\n  \
                  stop                  Ctrl-C\n",
                 running.url()
             ));
         })
     }
+}
+
+/// Where no provider is configured; and not over anybody's real rates.
+async fn simulate_rates(config: &mut Config, store: &Store) -> Result<(), Failure> {
+    if !config.provider.source.is_empty() {
+        return Ok(());
+    }
+    if store.has_real_rates().await? {
+        let why = "this database has exchange rates of other providers: the demo would overwrite them";
+        return Err(
+            Failure::new(why).hint("Run the demo on another database, or without DATABASE_URL on a private one.")
+        );
+    }
+    config.provider.source.insert("simulated".into(), Default::default());
+    config.rates.refresh_cron = CRON.into();
+    Ok(())
 }
 
 /// Only an address that somebody has: what else is wrong with it, the start will say.

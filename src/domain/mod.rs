@@ -3,6 +3,7 @@
 //! Pure: no IO, no clock, no async runtime.
 
 mod channel;
+mod currency;
 mod cursor;
 mod database;
 mod identity;
@@ -13,6 +14,7 @@ mod port;
 mod snapshot;
 
 pub use channel::{CHANNEL_BYTES_MAX, ChannelError, ChannelName};
+pub use currency::{Currency, CurrencyError};
 pub use cursor::{Cursor, CursorError, Incarnation, Position};
 pub use database::{ChannelBinding, DatabaseHost, DatabaseUrl, DatabaseUrlError, HostPlace, SslMode, SslRootCert};
 pub use identity::Identity;

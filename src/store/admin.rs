@@ -91,6 +91,54 @@ pub struct TableFacts {
     pub channels: Vec<String>,
 }
 
+/// The jobs and who runs them, the rates and who quotes them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FxFacts {
+    /// Does a session hold the jobs' lock?
+    pub runner: bool,
+    pub jobs: Vec<JobFacts>,
+    pub rates: i64,
+    pub cached: i64,
+    pub expired: i64,
+    pub by_hand: i64,
+    pub refreshed_s: Option<i64>,
+    pub providers: Vec<ProviderFacts>,
+}
+
+/// Counts are of the last hour.
+#[derive(Clone, Debug, Deserialize)]
+pub struct JobFacts {
+    pub name: String,
+    pub core: bool,
+    pub problem: Option<String>,
+    /// Of the last run that ended or was recorded.
+    pub outcome: Option<String>,
+    pub error: Option<String>,
+    pub failed: i64,
+    /// Ticks.
+    pub missed: i64,
+    pub skipped: i64,
+    pub runs: i64,
+    /// May we act as the role that scheduled it?
+    pub may: bool,
+    pub role: String,
+}
+
+/// A row of `provider_state`, seen now.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProviderFacts {
+    pub name: String,
+    pub outcome: String,
+    pub breaker: String,
+    pub why: Option<String>,
+    pub detail: Option<String>,
+    /// For so long still; negative: it is over.
+    pub held_s: Option<i64>,
+    pub answered_s: Option<i64>,
+    /// Since the row changed.
+    pub judged_s: Option<i64>,
+}
+
 impl Store {
     /// Connects once past the pool: the error says why it fails, where the pool would only say that it waited.
     pub async fn reach(&self) -> Result<(), StoreError> {
@@ -144,26 +192,28 @@ impl Store {
         parse(&sqlx::query_file_scalar!("sql/admin/spine.sql").fetch_one(&self.pool).await?)
     }
 
+    pub async fn fx_facts(&self) -> Result<FxFacts, StoreError> {
+        parse(&sqlx::query_file_scalar!("sql/admin/jobs.sql").fetch_one(&self.pool).await?)
+    }
+
     /// Every watched table, by name.
     pub async fn table_facts(&self) -> Result<Vec<TableFacts>, StoreError> {
         parse(&sqlx::query_file_scalar!("sql/admin/tables.sql").fetch_one(&self.pool).await?)
     }
 
-    /// The demo's table, its routes and its 60 pairs, in one transaction. Repeatable.
-    pub async fn install_demo(&self) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        // Two instances that start together would race for the same `create`.
-        sqlx::query_file!("sql/demo/lock.sql").execute(&mut *transaction).await?;
-        sqlx::raw_sql(include_str!("../../sql/demo/install.sql")).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(())
+    /// Are there exchange rates that a demo's random walk must not overwrite?
+    pub async fn has_real_rates(&self) -> Result<bool, StoreError> {
+        Ok(sqlx::query_file_scalar!("sql/demo/real_rates.sql").fetch_one(&self.pool).await?)
     }
 
-    /// Moves some of the demo's rates a little.
-    pub async fn move_demo_rates(&self) -> Result<(), StoreError> {
-        // Not prepared: the table may be dropped and made again while the demo runs.
-        sqlx::raw_sql(include_str!("../../sql/demo/move_rates.sql")).execute(&self.pool).await?;
-        Ok(())
+    /// Lets `rates` be name enough for `rowcast_fx.rates` in every new session of this database, which must be our own. False:
+    /// there is another table of that name.
+    pub async fn shorten_rates(&self) -> Result<bool, StoreError> {
+        if sqlx::query_file_scalar!("sql/demo/other_rates.sql").fetch_one(&self.pool).await? {
+            return Ok(false);
+        }
+        sqlx::raw_sql(include_str!("../../sql/demo/shorten.sql")).execute(&self.pool).await?;
+        Ok(true)
     }
 }
 

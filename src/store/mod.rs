@@ -20,13 +20,14 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::domain::DatabaseUrl;
 
-pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
+pub use admin::{FxFacts, JobFacts, ProviderFacts, ServerFacts, SpineFacts, TableFacts, Watch};
 pub use error::StoreError;
 pub use jobs::{JobEnd, JobRow, JobRunRow, JobSession, JobStatus, JobsSeen, Unrun};
 pub use log::{FamilyRow, LogReach, RouteRow};
 pub use migrate::{Applied, MigrationSet};
 pub use rates::{
-    HistoryPoint, MarkRow, NewQuote, NewRate, ProviderRow, PublishedRate, RateRow, RatesRead, RatesState, Refresh,
+    HistoryPoint, LastQuote, MarkRow, NewQuote, NewRate, ProviderMemory, ProviderRow, PublishedRate, RateRow,
+    RatesRead, RatesState, Refresh,
 };
 pub use view::{KeyRow, ViewRead};
 

@@ -2,7 +2,7 @@
 
 use crate::app::{self, Config, MigrationSet, Store};
 
-use super::{Failure, Finding, judge};
+use super::{Failure, Finding, judge, rates};
 
 pub async fn all(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -59,6 +59,10 @@ async fn database(config: &Config, store: &Store, found: &mut Vec<Finding>) {
         }
         Ok(tables) => found.extend(tables.iter().map(judge::table)),
         Err(e) => found.push(Finding::fail("tables", e.to_string(), "Run `rowcast migrate`.")),
+    }
+    match store.fx_facts().await {
+        Ok(facts) => found.extend([rates::jobs(&facts), rates::rates(&facts)].concat()),
+        Err(e) => found.push(Finding::fail("jobs", e.to_string(), "Run `rowcast migrate`.")),
     }
     found.push(match app::round_trip(config).await {
         Ok(took) => Finding::ok("round trip", format!("NOTIFY came back in {:.1} ms", took.as_secs_f64() * 1000.0)),

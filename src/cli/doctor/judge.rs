@@ -264,7 +264,7 @@ fn milliseconds(d: Duration) -> String {
     format!("{:.1} ms", d.as_secs_f64() * 1000.0)
 }
 
-fn seconds(s: i64) -> String {
+pub fn seconds(s: i64) -> String {
     match s {
         0..120 => format!("{s} s"),
         120..7200 => format!("{} min", s / 60),

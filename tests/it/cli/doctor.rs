@@ -58,6 +58,47 @@ async fn each_defect_is_named_with_its_cure() {
 }
 
 #[tokio::test]
+async fn jobs_rates_and_providers_are_judged_with_their_cures() {
+    let db = migrated().await;
+    let findings = ok(&rowcast(&db, &["doctor"]).await);
+    assert_eq!((verdict(&findings, "jobs").0, verdict(&findings, "rates").0), ("ok", "ok"), "nothing is wished");
+
+    db.exec(
+        "select rowcast.schedule('broken', '0 3 * * *', 'select 1'), rowcast.schedule('fine', '0 3 * * *', 'select 1'),
+                rowcast.schedule('absent', '0 3 * * *', 'select 1');
+         insert into rowcast.job (name, cron) values ('refresh-rates', '*/10 * * * *');
+         insert into rowcast.job_run (job, started_at, ended_at, outcome, error, ticks)
+           select id, now(), now(), o, e, n from rowcast.job
+             join (values ('broken', 'failed', 'relation \"gone\" does not exist', 1), ('fine', 'ok', null, 1), ('absent', 'missed', 'nobody', 9),
+                          ('refresh-rates', 'ok', null, 1)) v (of, o, e, n) on of = name;
+         insert into rowcast_fx.rates (source_currency, destination_currency, rate, expired) values ('USD', 'NGN', 1600, true);
+         update rowcast_fx.rate_cycle set n = 7, at = now() - interval '2 days';
+         insert into rowcast_fx.provider_state (provider, outcome, breaker, why, detail, held_until, updated_at) values
+           ('ecb', 'answered', 'closed', null, null, null, now()),
+           ('fixer', 'held', 'open', 'quota', 'has no requests left', now() + interval '9 days', now()),
+           ('currencyapi', 'failed', 'open', 'auth', 'refused the key', null, now())",
+    )
+    .await;
+    let run = rowcast(&db, &["doctor", "--json"]).await;
+    assert_eq!(run.status.code(), Some(1));
+    let findings = json_lines(&run);
+    for (name, word, said) in [
+        ("jobs", "warn", "rowcast serve"),
+        ("job broken", "fail", "\"gone\" does not exist"),
+        ("job fine", "ok", "well"),
+        ("job absent", "warn", "9 of its ticks"),
+        ("rates", "fail", "1 expired"),
+        ("rates", "fail", "rowcast rates refresh"),
+        ("provider ecb", "ok", "never answered"),
+        ("provider fixer", "fail", "min_interval_ms"),
+        ("provider currencyapi", "fail", "Set another key"),
+    ] {
+        let (found, text) = verdict(&findings, name);
+        assert!(found == word && text.contains(said), "{name}: {found} {text}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_missing_altogether_is_said_first() {
     let db = TestDb::bare().await;
     let run = rowcast(&db, &["doctor"]).await;

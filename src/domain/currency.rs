@@ -9,16 +9,9 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 pub struct Currency([u8; 3]);
 
-/// `base` is sold, `quote` is bought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Pair {
-    pub base: Currency,
-    pub quote: Currency,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a currency is three upper-case letters, such as USD")]
-pub struct CurrencyError;
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no currency: expected three upper-case letters, such as USD")]
+pub struct CurrencyError(pub String);
 
 impl Currency {
     pub const USD: Self = Self(*b"USD");
@@ -27,14 +20,27 @@ impl Currency {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("only ASCII letters get in")
     }
+
+    /// Decimals of its smallest unit (ISO 4217).
+    pub fn minor_digits(self) -> u32 {
+        match self.as_str() {
+            "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND"
+            | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+            "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+            "CLF" | "UYW" => 4,
+            _ => 2,
+        }
+    }
 }
 
 impl FromStr for Currency {
     type Err = CurrencyError;
 
     fn from_str(text: &str) -> Result<Self, CurrencyError> {
-        let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| CurrencyError)?;
-        if code.iter().all(u8::is_ascii_uppercase) { Ok(Self(code)) } else { Err(CurrencyError) }
+        match <[u8; 3]>::try_from(text.as_bytes()) {
+            Ok(code) if code.iter().all(u8::is_ascii_uppercase) => Ok(Self(code)),
+            _ => Err(CurrencyError(text.chars().take(16).collect())),
+        }
     }
 }
 
@@ -55,12 +61,6 @@ impl fmt::Display for Currency {
 impl fmt::Debug for Currency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Display for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.base, self.quote)
     }
 }
 
