@@ -6,6 +6,7 @@
 mod admin;
 mod call;
 mod connect;
+mod demo;
 mod error;
 mod jobs;
 mod log;
