@@ -188,7 +188,12 @@ fn unknown(name: &str, what: &str) -> String {
 
 fn missing(call: &Call) -> String {
     let Call { function, arguments } = call;
-    format!("this database has no function {function} that takes {} arguments and may be called", arguments.len())
+    let reference = function.starts_with("rowcast_reference.");
+    let advice = if reference { "; `rowcast migrate --with reference` makes it" } else { "" };
+    format!(
+        "this database has no function {function} that takes {} arguments and may be called{advice}",
+        arguments.len()
+    )
 }
 
 fn told(error: &StoreError, call: &Call) -> String {
