@@ -6,6 +6,7 @@
 mod admin;
 mod connect;
 mod error;
+mod identity;
 mod jobs;
 mod log;
 mod migrate;
@@ -21,6 +22,7 @@ use crate::domain::DatabaseUrl;
 
 pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
 pub use error::StoreError;
+pub use identity::{RolesRow, SessionRow, UserRow};
 pub use jobs::{JobEnd, JobRow, JobRunRow, JobSession, JobStatus, JobsSeen, Unrun};
 pub use log::{FamilyRow, LogReach, RouteRow};
 pub use migrate::{Applied, MigrationSet};
