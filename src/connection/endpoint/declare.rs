@@ -112,7 +112,7 @@ fn check(config: &Config) -> Result<Checked, Wrong> {
             return Err((key, unknown(name, "neither in the path nor `user`")));
         }
     }
-    for name in config.lookup.keys().filter(|name| known(name)) {
+    if let Some(name) = config.lookup.keys().find(|name| known(name)) {
         return Err((format!("lookup.{name}"), "the path or the user has this name already".into()));
     }
     holes(config, &known)?;

@@ -24,7 +24,7 @@ async fn the_order_comes_first_and_then_one_frame_per_transaction() {
         .exec(
             "begin; update game_order set progress = 80, status = 'Extend' where id = 123; \
              update lol_division_order set reached_marks = 2 where order_id = 123; \
-             insert into order_transaction (user_id, order_id, amount, type) values (5, 123, 10, 'DEPOSIT'); commit",
+             insert into order_transaction (id, user_id, order_id, amount, type) values (10, 5, 123, 10, 'DEPOSIT'); commit",
         )
         .await;
     golden("order_123_changed", &take(&mut client, 1).await);

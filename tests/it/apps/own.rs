@@ -90,7 +90,7 @@ async fn commands_call_functions_and_answer() {
             r#"{"was":null,"id":"5","said":"3);droptableclicks"}"#,
         ),
         (json!({"type": "click"}), r#"{"was":{"clicks":5},"id":"5","said":null}"#),
-        (json!({"type": "fail"}), r#"{"type":"error","message":"The command failed"}"#),
+        (json!({"type": "fail"}), r#"{"type":"error","message":"Thecommandfailed"}"#),
         (json!({"type": "nothing"}), "[null]"),
         (json!(7), ""),
     ] {
@@ -159,4 +159,24 @@ fn the_document_has_every_setting() {
     let listed: Vec<&str> = rows.collect();
     let settings: Vec<String> = of("no_such = 1").into_iter().chain(of("commands = { a = { no_such = 1 } }")).collect();
     assert_eq!(listed, settings);
+}
+
+#[test]
+fn asyncapi_has_every_frame_of_the_fixtures() {
+    let yaml = include_str!("../../../openapi/asyncapi.yaml");
+    let kinds: Vec<&str> = yaml
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("type: { type: string, enum: [")?.split(']').next())
+        .collect();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/apps");
+    let mut frames = 0;
+    for file in std::fs::read_dir(folder).expect("the fixtures") {
+        let text = std::fs::read_to_string(file.expect("a fixture").path()).expect("a fixture");
+        for frame in text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")) {
+            let kind = frame["type"].as_str().expect("a type");
+            assert!(kinds.iter().any(|all| all.split(", ").any(|k| k.trim_matches('\'') == kind)), "{kind}");
+            frames += 1;
+        }
+    }
+    assert!(frames >= 20, "{frames}");
 }
