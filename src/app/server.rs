@@ -91,7 +91,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
 
     let clock: Clock = Arc::new(|| chrono::Utc::now().timestamp_micros());
     let mut dialects = Dialects::native();
-    let endpoints = Endpoints::new(&mut dialects, &clock);
+    let endpoints = Endpoints::new(&config, &store, &mut dialects, &clock).await?;
     let hub = Hub::start(config.hub.clone(), dialects.into_vec()).context("cannot start the hub")?;
     let (feed, fed) = mpsc::channel(FEED_PIECES_MAX);
     let outlet = Arc::new(hub.clone());
@@ -103,7 +103,8 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     }
 
     let drains = Arc::new(listener.clone());
-    let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains)
+    let auth = super::auth::open(&config, &store, &clock).await.context("[auth]")?;
+    let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains, auth)
         .context("[connection]")?;
     let readiness = readiness(&listener, log.clone());
     let rates = Rates::new(&config, &store).map_err(anyhow::Error::from)?;

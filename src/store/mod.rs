@@ -4,9 +4,11 @@
 //! belongs to the listener, the jobs' lock and their SQL have connections of their own (`jobs`).
 
 mod admin;
+mod call;
 mod connect;
 mod demo;
 mod error;
+mod identity;
 mod jobs;
 mod log;
 mod migrate;
@@ -21,7 +23,9 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use crate::domain::DatabaseUrl;
 
 pub use admin::{FxFacts, JobFacts, ProviderFacts, ServerFacts, SpineFacts, TableFacts, Watch};
+pub use call::{Called, Function};
 pub use error::StoreError;
+pub use identity::{RolesRow, SessionRow, UserRow};
 pub use jobs::{JobEnd, JobRow, JobRunRow, JobSession, JobStatus, JobsSeen, Unrun};
 pub use log::{FamilyRow, LogReach, RouteRow};
 pub use migrate::{Applied, MigrationSet};

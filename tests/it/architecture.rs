@@ -68,7 +68,8 @@ const SOLE_USERS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("tokio_postgres", &["listener", "chaos"]),
     ("tokio_postgres_rustls", &["listener"]),
-    ("reqwest", &["provider", "cli", "client", "chaos"]),
+    // auth: the key sets of token issuers.
+    ("reqwest", &["auth", "provider", "cli", "client", "chaos"]),
     ("tokio_tungstenite", &["client"]),
     ("mio", &["hub"]),
     ("poem", &["http", "app"]),
@@ -79,6 +80,8 @@ const SOLE_USERS: &[(&str, &[&str])] = &[
     ("chrono_tz", &["scheduler"]),
     ("tracing_subscriber", &["telemetry"]),
     ("clap", &["cli"]),
+    ("ring", &["auth"]),
+    ("miniz_oxide", &["auth"]),
     ("anyhow", &["app", "cli", "main"]),
 ];
 /// File, a part of the literal, and why this SQL is not in a file under `sql/`.

@@ -4,6 +4,7 @@
 
 mod kit;
 
+mod apps;
 mod architecture;
 mod browser;
 mod cli;
