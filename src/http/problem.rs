@@ -23,11 +23,14 @@ pub enum ProblemCode {
     BadHandshake,
     TooManySubscriptions,
     NotAuthenticated,
+<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
     TokenNotValid,
     BadAuthorizationHeader,
     UserNotFound,
     UserInactive,
     OriginNotAllowed,
+=======
+>>>>>>> 28f2e47
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -49,18 +52,25 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
+<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
     pub const ALL: [ProblemCode; 29] = [
+=======
+    pub const ALL: [ProblemCode; 24] = [
+>>>>>>> 28f2e47
         ProblemCode::BadRequest,
         ProblemCode::BadChannel,
         ProblemCode::BadCursor,
         ProblemCode::BadHandshake,
         ProblemCode::TooManySubscriptions,
         ProblemCode::NotAuthenticated,
+<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
         ProblemCode::TokenNotValid,
         ProblemCode::BadAuthorizationHeader,
         ProblemCode::UserNotFound,
         ProblemCode::UserInactive,
         ProblemCode::OriginNotAllowed,
+=======
+>>>>>>> 28f2e47
         ProblemCode::Forbidden,
         ProblemCode::NotFound,
         ProblemCode::MethodNotAllowed,
@@ -101,11 +111,14 @@ impl ProblemCode {
             ProblemCode::BadHandshake => ("bad_handshake", 400, "Not a WebSocket handshake"),
             ProblemCode::TooManySubscriptions => ("too_many_subscriptions", 400, "Too many channels"),
             ProblemCode::NotAuthenticated => ("not_authenticated", 401, "Say who you are"),
+<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
             ProblemCode::TokenNotValid => ("token_not_valid", 401, "The token is not accepted"),
             ProblemCode::BadAuthorizationHeader => ("bad_authorization_header", 401, "Not an Authorization header"),
             ProblemCode::UserNotFound => ("user_not_found", 401, "The token's user does not exist"),
             ProblemCode::UserInactive => ("user_inactive", 401, "The token's user is deactivated"),
             ProblemCode::OriginNotAllowed => ("origin_not_allowed", 403, "Not for pages of this origin"),
+=======
+>>>>>>> 28f2e47
             ProblemCode::Forbidden => ("forbidden", 403, "Not allowed"),
             ProblemCode::NotFound => ("not_found", 404, "Nothing is here"),
             ProblemCode::MethodNotAllowed => ("method_not_allowed", 405, "Not with this method"),

@@ -23,8 +23,8 @@ const EARLY_BYTES_MAX: usize = 512 * 1024;
 
 /// Receives the socket of a WebSocket after its handshake, and who is behind it.
 pub type Adopt = Arc<dyn Fn(Transport, Visit) + Send + Sync>;
-/// Asked before the upgrade; may refuse it.
-pub type Admit = Arc<dyn for<'a> Fn(&'a Visit) -> Boxed<'a, Result<(), ApiError>> + Send + Sync>;
+/// Asked before the upgrade; may refuse it, or note in the visit what it found.
+pub type Admit = Arc<dyn for<'a> Fn(&'a mut Visit) -> Boxed<'a, Result<(), ApiError>> + Send + Sync>;
 
 /// A path that is a WebSocket, in whatever dialect `adopt` speaks.
 #[derive(Clone)]
@@ -59,9 +59,13 @@ impl Upgrade {
         // Before anything that costs a query.
         check_origin(&self.auth, None, request.headers())?;
         (self.room)()?;
+<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
         let visit = visit(request, identify(&self.auth, request).await?);
+=======
+        let mut visit = visit(request);
+>>>>>>> 28f2e47
         if let Some(admit) = &self.route.admit {
-            admit(&visit).await?;
+            admit(&mut visit).await?;
         }
         // HTTP/2 connections have no upgrade, and a socket that is not ours cannot be taken.
         let unsuitable = || ApiError::new(ProblemCode::UpgradeRequired, "Connect with HTTP/1.1.");
@@ -81,10 +85,16 @@ impl Upgrade {
 
 fn visit(request: &Request, caller: Caller) -> Visit {
     Visit {
+<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
         identity: caller.identity,
         credential: caller.credential,
         params: request.path_params().unwrap_or_default(),
         query: without_secrets(request.params().unwrap_or_default()),
+=======
+        params: request.path_params().unwrap_or_default(),
+        query: request.params().unwrap_or_default(),
+        ..Visit::default()
+>>>>>>> 28f2e47
     }
 }
 

@@ -4,7 +4,9 @@
 //! belongs to the listener, the jobs' lock and their SQL have connections of their own (`jobs`).
 
 mod admin;
+mod call;
 mod connect;
+mod demo;
 mod error;
 mod identity;
 mod jobs;
@@ -21,6 +23,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use crate::domain::DatabaseUrl;
 
 pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
+pub use call::{Called, Function};
 pub use error::StoreError;
 pub use identity::{RolesRow, SessionRow, UserRow};
 pub use jobs::{JobEnd, JobRow, JobRunRow, JobSession, JobStatus, JobsSeen, Unrun};
