@@ -2,12 +2,8 @@
 
 use std::sync::Arc;
 
-<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
 use crate::domain::{Credential, Identity};
-=======
-use crate::domain::Identity;
 use crate::protocol::Values;
->>>>>>> 28f2e47
 
 /// A handshake that was found right, and who stands behind it.
 #[derive(Clone, Debug, Default)]

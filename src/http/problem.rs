@@ -5,6 +5,7 @@ use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Response, error};
 use poem_openapi::ApiResponse;
+use poem_openapi::error::ParsePathError;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 
@@ -23,14 +24,11 @@ pub enum ProblemCode {
     BadHandshake,
     TooManySubscriptions,
     NotAuthenticated,
-<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
     TokenNotValid,
     BadAuthorizationHeader,
     UserNotFound,
     UserInactive,
     OriginNotAllowed,
-=======
->>>>>>> 28f2e47
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -52,25 +50,18 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
-<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
     pub const ALL: [ProblemCode; 29] = [
-=======
-    pub const ALL: [ProblemCode; 24] = [
->>>>>>> 28f2e47
         ProblemCode::BadRequest,
         ProblemCode::BadChannel,
         ProblemCode::BadCursor,
         ProblemCode::BadHandshake,
         ProblemCode::TooManySubscriptions,
         ProblemCode::NotAuthenticated,
-<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
         ProblemCode::TokenNotValid,
         ProblemCode::BadAuthorizationHeader,
         ProblemCode::UserNotFound,
         ProblemCode::UserInactive,
         ProblemCode::OriginNotAllowed,
-=======
->>>>>>> 28f2e47
         ProblemCode::Forbidden,
         ProblemCode::NotFound,
         ProblemCode::MethodNotAllowed,
@@ -111,14 +102,11 @@ impl ProblemCode {
             ProblemCode::BadHandshake => ("bad_handshake", 400, "Not a WebSocket handshake"),
             ProblemCode::TooManySubscriptions => ("too_many_subscriptions", 400, "Too many channels"),
             ProblemCode::NotAuthenticated => ("not_authenticated", 401, "Say who you are"),
-<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
             ProblemCode::TokenNotValid => ("token_not_valid", 401, "The token is not accepted"),
             ProblemCode::BadAuthorizationHeader => ("bad_authorization_header", 401, "Not an Authorization header"),
             ProblemCode::UserNotFound => ("user_not_found", 401, "The token's user does not exist"),
             ProblemCode::UserInactive => ("user_inactive", 401, "The token's user is deactivated"),
             ProblemCode::OriginNotAllowed => ("origin_not_allowed", 403, "Not for pages of this origin"),
-=======
->>>>>>> 28f2e47
             ProblemCode::Forbidden => ("forbidden", 403, "Not allowed"),
             ProblemCode::NotFound => ("not_found", 404, "Nothing is here"),
             ProblemCode::MethodNotAllowed => ("method_not_allowed", 405, "Not with this method"),
@@ -202,7 +190,7 @@ pub(super) fn response_of(error: poem::Error) -> Response {
             (ProblemCode::UnsupportedMediaType, "Say 'Content-Type: application/json'.".into())
         }
         StatusCode::UNPROCESSABLE_ENTITY => (ProblemCode::Invalid, error.to_string()),
-        s if s.is_client_error() => (ProblemCode::BadRequest, error.to_string()),
+        s if s.is_client_error() => (ProblemCode::BadRequest, said(&error)),
         _ => {
             tracing::error!(error = %error, "http.request failed");
             (ProblemCode::Internal, "The cause is in the server's log.".into())
@@ -210,6 +198,14 @@ pub(super) fn response_of(error: poem::Error) -> Response {
     };
     // The body's status is the response's own, also where the framework has a finer one than our code.
     problem(if status.is_client_error() { status } else { code.status() }, code, &detail, None)
+}
+
+/// The framework knows no names of a path's parts.
+fn said(error: &poem::Error) -> String {
+    match error.downcast_ref::<ParsePathError>() {
+        Some(e) => format!("A part of the path cannot be read: {}.", e.reason),
+        None => error.to_string(),
+    }
 }
 
 impl ResponseError for ApiError {

@@ -11,6 +11,7 @@ use crate::auth::Auth;
 use crate::connection::Visit;
 use crate::connection::native::Transport;
 use crate::domain::{Boxed, Caller};
+use crate::hub::close;
 
 use super::acceptor::{Registry, Socket};
 use super::handshake::{Handshake, refusal};
@@ -32,8 +33,20 @@ pub struct SocketRoute {
     /// As poem writes it: `/ws/orders/:id`.
     pub path: String,
     pub protocols: &'static [&'static str],
+    pub credentials: Credentials,
     pub admit: Option<Admit>,
     pub adopt: Adopt,
+}
+
+/// What becomes of what a client offers to say who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// It is not looked at: everybody is anonymous here.
+    Ignored,
+    /// What is not accepted is refused before the upgrade.
+    Checked,
+    /// What is not accepted is told by a close code after it.
+    CheckedInside,
 }
 
 pub(super) struct Upgrade {
@@ -54,17 +67,30 @@ impl Endpoint for Upgrade {
 }
 
 impl Upgrade {
+    async fn visit(&self, request: &Request) -> Result<Visit, ApiError> {
+        if self.route.credentials == Credentials::Ignored {
+            return Ok(visit(request, Caller::default()));
+        }
+        match identify(&self.auth, request).await {
+            Ok(caller) => Ok(visit(request, caller)),
+            Err(error) if self.route.credentials == Credentials::CheckedInside => {
+                let refused = match error.code.status().is_client_error() {
+                    true => (close::UNAUTHORIZED, "Your credentials are not accepted."),
+                    false => (close::TRY_LATER, "Who you are cannot be found out now: come again later."),
+                };
+                Ok(Visit { refused: Some(refused), ..visit(request, Caller::default()) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     async fn answer(&self, request: &Request) -> Result<Response, ApiError> {
         let handshake = Handshake::check(request.headers(), self.route.protocols)?;
         // Before anything that costs a query.
         check_origin(&self.auth, None, request.headers())?;
         (self.room)()?;
-<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
-        let visit = visit(request, identify(&self.auth, request).await?);
-=======
-        let mut visit = visit(request);
->>>>>>> 28f2e47
-        if let Some(admit) = &self.route.admit {
+        let mut visit = self.visit(request).await?;
+        if let (Some(admit), None) = (&self.route.admit, visit.refused) {
             admit(&mut visit).await?;
         }
         // HTTP/2 connections have no upgrade, and a socket that is not ours cannot be taken.
@@ -85,16 +111,11 @@ impl Upgrade {
 
 fn visit(request: &Request, caller: Caller) -> Visit {
     Visit {
-<<<<<<< 0effc663dab9805fd5508824e0a64ac3e5186fc8
         identity: caller.identity,
         credential: caller.credential,
         params: request.path_params().unwrap_or_default(),
         query: without_secrets(request.params().unwrap_or_default()),
-=======
-        params: request.path_params().unwrap_or_default(),
-        query: request.params().unwrap_or_default(),
         ..Visit::default()
->>>>>>> 28f2e47
     }
 }
 
