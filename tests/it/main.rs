@@ -5,6 +5,7 @@
 mod kit;
 
 mod apps_rest;
+mod apps;
 mod architecture;
 mod browser;
 mod cli;

@@ -188,12 +188,13 @@ fn unknown(name: &str, what: &str) -> String {
 
 fn missing(call: &Call) -> String {
     let Call { function, arguments } = call;
+    let count = match arguments.len() {
+        1 => "1 argument".to_owned(),
+        n => format!("{n} arguments"),
+    };
     let reference = function.starts_with("rowcast_reference.");
     let advice = if reference { "; `rowcast migrate --with reference` makes it" } else { "" };
-    format!(
-        "this database has no function {function} that takes {} arguments and may be called{advice}",
-        arguments.len()
-    )
+    format!("this database has no function {function} of {count} that may be called{advice}")
 }
 
 fn told(error: &StoreError, call: &Call) -> String {
