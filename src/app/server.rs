@@ -113,6 +113,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     numbers::of_jobs(&mut metrics, runner.counts(), rates.map(|rates| rates.counts()));
     let metrics = Arc::new(metrics);
     let sockets = endpoints.sockets(&shared);
+    let reference = reference(&config, &store).await?;
     let parts = Parts {
         shared,
         database: Arc::new(store.clone()),
@@ -120,6 +121,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         metrics: Arc::new(move || metrics.render()),
         pages: pages::all(extras.try_it.as_ref()),
         sockets,
+        reference,
         rates: Some(http::Rates { store: store.clone(), fx_engine: endpoints.fx_engine.clone(), clock: clock.clone() }),
         grace: Duration::from_millis(config.shutdown.grace_ms),
     };
@@ -210,6 +212,16 @@ async fn runner(config: &Config, store: &Store, rates: Option<&Rates>) -> anyhow
         rates.open_channels().await.context("cannot open the rates' channels")?;
     }
     Ok(Runner::new(store.clone(), config.scheduler.clone(), rates.map(|rates| rates.job(cron)).into_iter().collect()))
+}
+
+/// REST of the reference applications, where they are switched on.
+async fn reference(config: &Config, store: &Store) -> anyhow::Result<Option<http::Reference>> {
+    if !config.serves_reference() {
+        return Ok(None);
+    }
+    let pending = store.pending(MigrationSet::Reference).await.context("cannot look at the database")?;
+    anyhow::ensure!(pending.is_empty(), "the reference tables are not up to date: `rowcast migrate --with reference`");
+    Ok(Some(http::Reference { store: store.clone() }))
 }
 
 fn readiness(listener: &ListenerHandle, log: Arc<LogState>) -> Arc<Readiness> {
