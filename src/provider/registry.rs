@@ -211,11 +211,10 @@ impl Spec {
     /// Asked more rarely than it has news, it is for us a source of a slower cadence: its quotes must not go stale, nor speak as
     /// loud as if they were new, because we do not ask.
     fn cadence_at(&self, min_interval_ms: u64) -> Cadence {
-        match min_interval_ms {
-            0..=FIVE_MINUTES_MS => self.cadence,
-            ..=HOUR_MS if self.cadence == Cadence::Minute => Cadence::Hourly,
-            ..=HOUR_MS => self.cadence,
-            _ => Cadence::Daily,
+        match self.cadence {
+            _ if min_interval_ms > HOUR_MS => Cadence::Daily,
+            Cadence::Minute if min_interval_ms > FIVE_MINUTES_MS => Cadence::Hourly,
+            own => own,
         }
     }
 

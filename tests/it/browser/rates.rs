@@ -70,6 +70,8 @@ async fn an_update_in_sql_shows_up_in_the_page() {
     assert_eq!(page.eval("document.documentElement.scrollWidth <= 320").await, true);
     page.prefer("prefers-reduced-motion", "reduce").await;
     let messages = "Number(document.querySelector('#messages').textContent)";
+    // What had begun before may end.
+    page.until("document.getAnimations().length === 0").await;
     page.until(&format!("(window.seen ??= {messages}) + 10 < {messages}")).await;
     assert_eq!(page.eval("document.getAnimations().length").await, 0);
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{migrated, ok, refused};
-use crate::kit::ws::Client;
+use crate::kit::ws::{Client, Frame};
 use crate::kit::{Binary, Running, TestDb, http_client, wait_until};
 
 #[tokio::test]
@@ -107,7 +107,8 @@ async fn demo_brings_its_own_postgres_and_takes_it_along() {
         .fetch_one(&mut psql)
         .await
         .expect("one is held");
-    while client.skip_to("rate_update").await.value["data"]["rate"]["data"]["rate"].to_string() != typed {}
+    let told = |frame: Frame| frame.value.pointer("/data/rate/data/rate").map(ToString::to_string);
+    while told(client.skip_to("rate_update").await).as_ref() != Some(&typed) {}
     client.close().await;
     psql.close().await.expect("a session ends");
     demo.signal(libc::SIGINT);
