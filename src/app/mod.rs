@@ -19,9 +19,10 @@ pub use crate::rates::{Outcome, Progress, RatesError, Report};
 pub use crate::scheduler::Job;
 pub use crate::shutdown::Shutdown;
 pub use crate::store::{
-    Applied, FxFacts, JobFacts, MigrationSet, ProviderFacts, ServerFacts, SpineFacts, Store, StoreError, TableFacts,
-    Watch,
+    ApiKeyFacts, Applied, FxFacts, JobFacts, MigrationSet, ProviderFacts, ServerFacts, SpineFacts, Store, StoreError,
+    TableFacts, Watch,
 };
+pub use auth::{TokenError, TokenWish, demo_key, token};
 pub use database::Database;
 pub use pages::TryIt;
 pub use rates::{JOB as REFRESH_JOB, Rates, RatesSetupError};

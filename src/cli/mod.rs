@@ -6,6 +6,7 @@ mod doctor;
 mod failure;
 mod globals;
 mod healthcheck;
+mod key;
 mod migrate;
 mod openapi;
 mod out;
@@ -13,6 +14,7 @@ mod rates;
 mod send;
 mod serve;
 mod tail;
+mod token;
 mod unwatch;
 mod watch;
 
@@ -53,6 +55,8 @@ enum Command {
     Tail(tail::Tail),
     Send(send::Send),
     Rates(rates::Rates),
+    Token(token::Token),
+    Key(key::Key),
     Doctor(doctor::Doctor),
     Openapi(openapi::Openapi),
     Chaos(chaos::Chaos),
@@ -82,6 +86,8 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Tail(c) => c.run(out),
         Command::Send(c) => c.run(&globals, out),
         Command::Rates(c) => c.run(&globals, out),
+        Command::Token(c) => c.run(&globals, out),
+        Command::Key(c) => c.run(&globals, out),
         Command::Doctor(c) => c.run(&globals, out),
         Command::Openapi(c) => c.run(out),
         Command::Chaos(c) => c.run(out),
@@ -124,6 +130,9 @@ mod tests {
             "rowcast rates",
             "rowcast chaos --minutes 0",
             "rowcast chaos --instances 0",
+            "rowcast token",
+            "rowcast key",
+            "rowcast key create",
             "rowcast rates refresh --sometimes",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).map(|_| ()).expect_err(line);
