@@ -18,7 +18,10 @@ use crate::domain::{DatabaseUrl, DatabaseUrlError};
 pub use crate::rates::{Outcome, Progress, RatesError, Report};
 pub use crate::scheduler::Job;
 pub use crate::shutdown::Shutdown;
-pub use crate::store::{Applied, MigrationSet, ServerFacts, SpineFacts, Store, StoreError, TableFacts, Watch};
+pub use crate::store::{
+    ApiKeyFacts, Applied, MigrationSet, ServerFacts, SpineFacts, Store, StoreError, TableFacts, Watch,
+};
+pub use auth::{TokenError, TokenWish, demo_key, token};
 pub use database::Database;
 pub use pages::TryIt;
 pub use rates::{Rates, RatesSetupError};

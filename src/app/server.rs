@@ -106,6 +106,9 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     let auth = super::auth::open(&config, &store, &clock).await.context("[auth]")?;
     let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains, auth)
         .context("[connection]")?;
+    router.guard_by(shared.roster.clone());
+    crate::domain::Guard::reload(&*shared.roster).await;
+    crate::connection::start_clock(&shared.roster);
     let readiness = readiness(&listener, log.clone());
     let rates = Rates::new(&config, &store).map_err(anyhow::Error::from)?;
     let runner = runner(&config, &store, rates.as_ref()).await?;

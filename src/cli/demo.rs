@@ -31,6 +31,9 @@ impl Demo {
         if config.log.level == "info" {
             config.log.level = "warn".into();
         }
+        // It shows itself to whoever looks; what a rule speaks of is as it says.
+        config.connection.open = true;
+        app::demo_key(&mut config)?;
         app::start_logging(&config)?;
         if taken(&config.http.listen) {
             say(&format!("{} is in use by another program: taking a free port", config.http.listen));

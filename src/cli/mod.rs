@@ -5,6 +5,7 @@ mod doctor;
 mod failure;
 mod globals;
 mod healthcheck;
+mod key;
 mod migrate;
 mod openapi;
 mod out;
@@ -12,6 +13,7 @@ mod rates;
 mod send;
 mod serve;
 mod tail;
+mod token;
 mod unwatch;
 mod watch;
 
@@ -52,6 +54,8 @@ enum Command {
     Tail(tail::Tail),
     Send(send::Send),
     Rates(rates::Rates),
+    Token(token::Token),
+    Key(key::Key),
     Doctor(doctor::Doctor),
     Openapi(openapi::Openapi),
     #[command(hide = true)]
@@ -80,6 +84,8 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Tail(c) => c.run(out),
         Command::Send(c) => c.run(&globals, out),
         Command::Rates(c) => c.run(&globals, out),
+        Command::Token(c) => c.run(&globals, out),
+        Command::Key(c) => c.run(&globals, out),
         Command::Doctor(c) => c.run(&globals, out),
         Command::Openapi(c) => c.run(out),
         Command::Healthcheck(c) => c.run(&globals),
@@ -119,6 +125,9 @@ mod tests {
             "rowcast send a b {broken",
             "rowcast migrate --with lunch",
             "rowcast rates",
+            "rowcast token",
+            "rowcast key",
+            "rowcast key create",
             "rowcast rates refresh --sometimes",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).map(|_| ()).expect_err(line);

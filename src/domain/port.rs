@@ -41,6 +41,20 @@ pub trait Drains: Send + Sync {
     fn barrier(&self) -> Boxed<'_, bool>;
 }
 
+/// Who may go on listening, as the router sees it. Revocation comes before content: the dispatcher waits for `recheck`
+/// before it hands over the rows that it was called for.
+pub trait Guard: Send + Sync {
+    /// The configuration has changed: the rules are read again, and where they differ, everybody is checked.
+    fn reload(&self) -> Boxed<'_, ()>;
+    /// Does a rule read this source?
+    fn reads(&self, source: i32) -> bool;
+    /// Changes of these sources are about to be shown. Ends when everybody whom they concern may still listen or is cut
+    /// off; within a bound, at which those are cut off of whom it is not known.
+    fn recheck<'a>(&'a self, sources: &'a [i32]) -> Boxed<'a, ()>;
+    /// The user's connections end.
+    fn disconnect(&self, user: &str, reason: &str);
+}
+
 /// What a channel is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FamilyInfo {

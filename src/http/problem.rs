@@ -242,8 +242,12 @@ impl From<CursorError> for ApiError {
 }
 
 impl From<Denied> for ApiError {
-    fn from(Denied: Denied) -> Self {
-        Self::new(ProblemCode::Forbidden, "This channel may not be listened to here.")
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::Unknown => ProblemCode::DatabaseUnavailable,
+            _ => ProblemCode::Forbidden,
+        };
+        Self::new(code, denied.message())
     }
 }
 

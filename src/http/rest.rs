@@ -19,6 +19,7 @@ use super::problem::{ApiError, ProblemCode};
 use super::rates::{Rates, RatesApi};
 use super::raw::Raw;
 use super::schema::{Accepted, Channel, Channels, Events, Family, Kind, LiveChannel, NewEvent, Snapshot};
+use super::users::UsersApi;
 
 pub(super) fn service(
     shared: Arc<Shared>,
@@ -26,13 +27,13 @@ pub(super) fn service(
     publish: bool,
     rates: Option<Rates>,
 ) -> OpenApiService<Apis, ()> {
-    let jobs = JobsApi(Some(database.clone()));
-    described((Api(Some(Parts { shared, database, publish })), jobs, RatesApi(rates)))
+    let (jobs, users) = (JobsApi(Some(database.clone())), UsersApi(Some(database.clone())));
+    described((Api(Some(Parts { shared, database, publish })), jobs, RatesApi(rates), users))
 }
 
 /// The description alone: it does not depend on what is behind it.
 pub(super) fn service_of_nothing() -> OpenApiService<Apis, ()> {
-    described((Api(None), JobsApi(None), RatesApi(None)))
+    described((Api(None), JobsApi(None), RatesApi(None), UsersApi(None)))
 }
 
 fn described(apis: Apis) -> OpenApiService<Apis, ()> {
@@ -45,7 +46,7 @@ fn described(apis: Apis) -> OpenApiService<Apis, ()> {
         .server("/api")
 }
 
-pub(super) type Apis = (Api, JobsApi, RatesApi);
+pub(super) type Apis = (Api, JobsApi, RatesApi, UsersApi);
 
 pub(super) struct Api(Option<Parts>);
 
@@ -61,6 +62,8 @@ pub(super) enum Tag {
     Channels,
     /// What runs by the clock, and how it went
     Jobs,
+    /// Whose connections end
+    Users,
 }
 
 #[derive(ApiResponse)]
@@ -270,7 +273,9 @@ impl Api {
         channel: Path<String>,
         body: Raw<NewEvent>,
     ) -> Result<AcceptedResponse, ApiError> {
-        let (parts, channel) = self.open(&channel.0, &caller.identity).await?;
+        let parts = self.parts()?;
+        let channel = ChannelName::new(&channel.0)?;
+        parts.shared.admission.may_publish(&caller.identity, &channel).await?;
         if !parts.publish {
             return Err(ApiError::new(ProblemCode::Forbidden, "Publishing over REST is switched off here."));
         }

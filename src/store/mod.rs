@@ -3,6 +3,7 @@
 //! Plain queries go through the pool, whose URL may go through a transaction pooler. What needs a session goes past it: LISTEN
 //! belongs to the listener, the jobs' lock and their SQL have connections of their own (`jobs`).
 
+mod access;
 mod admin;
 mod call;
 mod connect;
@@ -22,6 +23,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::domain::DatabaseUrl;
 
+pub use access::{AccessRequest, AccessRow, ApiKeyFacts, ApiKeyRow};
 pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
 pub use call::{Called, Function};
 pub use error::StoreError;
