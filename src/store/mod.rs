@@ -5,6 +5,7 @@
 
 mod admin;
 mod connect;
+mod demo;
 mod error;
 mod jobs;
 mod log;
