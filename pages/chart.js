@@ -59,6 +59,16 @@ export class Chart {
   add(at, value) {
     const last = this.#points.at(-1);
     if (last && (last.at > at || last.value === value)) return;
+    this.sample(at, value);
+  }
+
+  /**
+   * A value that was measured: the same one again is a point, too.
+   *
+   * @param {number} at
+   * @param {string} value
+   */
+  sample(at, value) {
     this.#points.push({ at, value });
     if (this.#points.length > POINTS_MAX) this.#points.shift();
     this.#draw();

@@ -42,6 +42,12 @@ export class Monitor {
     this.#watched.delete(name);
   }
 
+  /** Those that will not come back, and why. */
+  closed() {
+    const all = [...this.#watched].map(([name, { connection }]) => ({ name, ...connection.status }));
+    return all.filter((s) => s.phase === "closed");
+  }
+
   /** A phase changed, a message came, or only time passed. */
   show() {
     const all = [...this.#watched.values()].map((w) => w.connection.status);

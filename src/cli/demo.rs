@@ -16,6 +16,14 @@ const CRON: &str = "* * * * * *";
 const REFERENCE_CRON: &str = "*/2 * * * * *";
 /// To paste into psql.
 const UPDATE: &str = include_str!("../../sql/demo/try.sql").trim_ascii_end();
+/// The same for each page.
+const STATEMENTS: [(&str, &str); 5] = [
+    ("index", UPDATE),
+    ("rates", UPDATE),
+    ("portfolio", include_str!("../../sql/demo/try_portfolio.sql").trim_ascii_end()),
+    ("order", include_str!("../../sql/demo/try_order.sql").trim_ascii_end()),
+    ("learning", include_str!("../../sql/demo/try_learning.sql").trim_ascii_end()),
+];
 
 /// See it move: 60 exchange rates, changed by a scheduled job each second, on a live page
 ///
@@ -53,7 +61,7 @@ impl Demo {
                 let store = store.clone();
                 async move { store.move_demo_rates().await }
             });
-            let try_it = TryIt { psql: psql.clone(), update: UPDATE.into() };
+            let try_it = TryIt { psql: psql.clone(), statements: STATEMENTS.into() };
             let extras = Extras { jobs: vec![job, reference], try_it: Some(try_it) };
             app::start(config, &database, extras).await.map_err(refused)
         };
@@ -63,7 +71,7 @@ impl Demo {
             }
             say(&ready_line(&running.url()));
             say(&format!(
-                "\n  watch 60 rates move   {}/rates\n  connect with psql     {psql}\n  and change one        {UPDATE}\n  \
+                "\n  look                  {}/\n  connect with psql     {psql}\n  and change one        {UPDATE}\n  \
                  stop                  Ctrl-C\n",
                 running.url()
             ));
