@@ -91,7 +91,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
 
     let clock: Clock = Arc::new(|| chrono::Utc::now().timestamp_micros());
     let mut dialects = Dialects::native();
-    let endpoints = Endpoints::new(&mut dialects, &clock);
+    let endpoints = Endpoints::new(&config, &store, &mut dialects, &clock).await?;
     let hub = Hub::start(config.hub.clone(), dialects.into_vec()).context("cannot start the hub")?;
     let (feed, fed) = mpsc::channel(FEED_PIECES_MAX);
     let outlet = Arc::new(hub.clone());

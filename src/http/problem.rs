@@ -22,6 +22,7 @@ pub enum ProblemCode {
     BadCursor,
     BadHandshake,
     TooManySubscriptions,
+    NotAuthenticated,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -43,12 +44,13 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
-    pub const ALL: [ProblemCode; 23] = [
+    pub const ALL: [ProblemCode; 24] = [
         ProblemCode::BadRequest,
         ProblemCode::BadChannel,
         ProblemCode::BadCursor,
         ProblemCode::BadHandshake,
         ProblemCode::TooManySubscriptions,
+        ProblemCode::NotAuthenticated,
         ProblemCode::Forbidden,
         ProblemCode::NotFound,
         ProblemCode::MethodNotAllowed,
@@ -88,6 +90,7 @@ impl ProblemCode {
             ProblemCode::BadCursor => ("bad_cursor", 400, "Not a cursor"),
             ProblemCode::BadHandshake => ("bad_handshake", 400, "Not a WebSocket handshake"),
             ProblemCode::TooManySubscriptions => ("too_many_subscriptions", 400, "Too many channels"),
+            ProblemCode::NotAuthenticated => ("not_authenticated", 401, "Say who you are"),
             ProblemCode::Forbidden => ("forbidden", 403, "Not allowed"),
             ProblemCode::NotFound => ("not_found", 404, "Nothing is here"),
             ProblemCode::MethodNotAllowed => ("method_not_allowed", 405, "Not with this method"),

@@ -21,8 +21,8 @@ const EARLY_BYTES_MAX: usize = 512 * 1024;
 
 /// Receives the socket of a WebSocket after its handshake, and who is behind it.
 pub type Adopt = Arc<dyn Fn(Transport, Visit) + Send + Sync>;
-/// Asked before the upgrade; may refuse it.
-pub type Admit = Arc<dyn for<'a> Fn(&'a Visit) -> Boxed<'a, Result<(), ApiError>> + Send + Sync>;
+/// Asked before the upgrade; may refuse it, or note in the visit what it found.
+pub type Admit = Arc<dyn for<'a> Fn(&'a mut Visit) -> Boxed<'a, Result<(), ApiError>> + Send + Sync>;
 
 /// A path that is a WebSocket, in whatever dialect `adopt` speaks.
 #[derive(Clone)]
@@ -54,9 +54,9 @@ impl Upgrade {
     async fn answer(&self, request: &Request) -> Result<Response, ApiError> {
         let handshake = Handshake::check(request.headers(), self.route.protocols)?;
         (self.room)()?;
-        let visit = visit(request);
+        let mut visit = visit(request);
         if let Some(admit) = &self.route.admit {
-            admit(&visit).await?;
+            admit(&mut visit).await?;
         }
         // HTTP/2 connections have no upgrade, and a socket that is not ours cannot be taken.
         let unsuitable = || ApiError::new(ProblemCode::UpgradeRequired, "Connect with HTTP/1.1.");
@@ -76,9 +76,9 @@ impl Upgrade {
 
 fn visit(request: &Request) -> Visit {
     Visit {
-        identity: Default::default(),
         params: request.path_params().unwrap_or_default(),
         query: request.params().unwrap_or_default(),
+        ..Visit::default()
     }
 }
 

@@ -4,6 +4,7 @@
 //! belongs to the listener, the jobs' lock and their SQL have connections of their own (`jobs`).
 
 mod admin;
+mod call;
 mod connect;
 mod demo;
 mod error;
@@ -21,6 +22,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use crate::domain::DatabaseUrl;
 
 pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
+pub use call::{Called, Function};
 pub use error::StoreError;
 pub use jobs::{JobEnd, JobRow, JobRunRow, JobSession, JobStatus, JobsSeen, Unrun};
 pub use log::{FamilyRow, LogReach, RouteRow};
