@@ -27,7 +27,10 @@ function show(id, text, more) {
 
 let changes = 0;
 rowcast.subscribe("rates", {
-  snapshot: (rows) => show("rates", `${rows.length} pairs`),
+  snapshot: (rows) => {
+    show("rates", `${rows.length} pairs`);
+    count();
+  },
   event: ({ data: r }) => {
     changes += 1;
     if (r) $("rates-more").textContent = `${r.source_currency} → ${r.destination_currency} ${r.rate}, ${changes} changes seen`;
@@ -60,6 +63,5 @@ async function count() {
   if (found) $("connections").textContent = `${found[1]} open`;
 }
 
-count();
 setInterval(() => document.visibilityState === "visible" && count(), 5000);
 offerToTry("index");
