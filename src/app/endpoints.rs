@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::connection::endpoint::{self, Clock, Door, Endpoint, Functions, Refusal};
+use crate::connection::endpoint::{self, Auth, Clock, Door, Endpoint, Functions, Refusal, Reject};
 use crate::connection::{Shared, Visit};
 use crate::domain::{Boxed, Pattern};
-use crate::http::{ApiError, ProblemCode, SocketRoute};
+use crate::http::{ApiError, Credentials, ProblemCode, SocketRoute};
 use crate::protocol::fx_engine::FxEngine;
 use crate::protocol::remittance::Remittance;
 use crate::protocol::{Dialects, Talk};
@@ -53,6 +53,11 @@ fn socket(shared: Arc<Shared>, endpoint: Arc<Endpoint>) -> SocketRoute {
     SocketRoute {
         path: endpoint.path.clone(),
         protocols: &[],
+        credentials: match (endpoint.door.auth, endpoint.door.reject) {
+            (Auth::None, _) => Credentials::Ignored,
+            (_, Reject::Http) => Credentials::Checked,
+            (_, Reject::Close) => Credentials::CheckedInside,
+        },
         admit: Some(Arc::new(move |visit| admit(hall.clone(), door.clone(), visit))),
         adopt: Arc::new(move |transport, visit| endpoint::open(&shared, &endpoint, transport, &visit)),
     }

@@ -7,12 +7,15 @@ use futures_util::FutureExt as _;
 use poem::{Endpoint, OnUpgrade, Request, Response};
 use tokio::io::AsyncReadExt as _;
 
+use crate::auth::Auth;
 use crate::connection::Visit;
 use crate::connection::native::Transport;
-use crate::domain::Boxed;
+use crate::domain::{Boxed, Caller};
+use crate::hub::close;
 
 use super::acceptor::{Registry, Socket};
 use super::handshake::{Handshake, refusal};
+use super::identify::{check_origin, identify, without_secrets};
 use super::problem::{ApiError, ProblemCode};
 
 /// What hyper had read ahead is at most its own buffer; a client that sends more than this before it has our answer is
@@ -30,14 +33,27 @@ pub struct SocketRoute {
     /// As poem writes it: `/ws/orders/:id`.
     pub path: String,
     pub protocols: &'static [&'static str],
+    pub credentials: Credentials,
     pub admit: Option<Admit>,
     pub adopt: Adopt,
+}
+
+/// What becomes of what a client offers to say who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// It is not looked at: everybody is anonymous here.
+    Ignored,
+    /// What is not accepted is refused before the upgrade.
+    Checked,
+    /// What is not accepted is told by a close code after it.
+    CheckedInside,
 }
 
 pub(super) struct Upgrade {
     pub route: SocketRoute,
     pub registry: Arc<Registry>,
     pub timeout: Duration,
+    pub auth: Arc<Auth>,
     /// Is there room for one more?
     pub room: Arc<dyn Fn() -> Result<(), ApiError> + Send + Sync>,
 }
@@ -51,11 +67,30 @@ impl Endpoint for Upgrade {
 }
 
 impl Upgrade {
+    async fn visit(&self, request: &Request) -> Result<Visit, ApiError> {
+        if self.route.credentials == Credentials::Ignored {
+            return Ok(visit(request, Caller::default()));
+        }
+        match identify(&self.auth, request).await {
+            Ok(caller) => Ok(visit(request, caller)),
+            Err(error) if self.route.credentials == Credentials::CheckedInside => {
+                let refused = match error.code.status().is_client_error() {
+                    true => (close::UNAUTHORIZED, "Your credentials are not accepted."),
+                    false => (close::TRY_LATER, "Who you are cannot be found out now: come again later."),
+                };
+                Ok(Visit { refused: Some(refused), ..visit(request, Caller::default()) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     async fn answer(&self, request: &Request) -> Result<Response, ApiError> {
         let handshake = Handshake::check(request.headers(), self.route.protocols)?;
+        // Before anything that costs a query.
+        check_origin(&self.auth, None, request.headers())?;
         (self.room)()?;
-        let mut visit = visit(request);
-        if let Some(admit) = &self.route.admit {
+        let mut visit = self.visit(request).await?;
+        if let (Some(admit), None) = (&self.route.admit, visit.refused) {
             admit(&mut visit).await?;
         }
         // HTTP/2 connections have no upgrade, and a socket that is not ours cannot be taken.
@@ -74,10 +109,12 @@ impl Upgrade {
     }
 }
 
-fn visit(request: &Request) -> Visit {
+fn visit(request: &Request, caller: Caller) -> Visit {
     Visit {
+        identity: caller.identity,
+        credential: caller.credential,
         params: request.path_params().unwrap_or_default(),
-        query: request.params().unwrap_or_default(),
+        query: without_secrets(request.params().unwrap_or_default()),
         ..Visit::default()
     }
 }

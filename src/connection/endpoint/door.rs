@@ -73,9 +73,8 @@ impl Endpoint {
     async fn ask(&self, shared: &Shared, visit: &mut Visit) -> Result<(), Refusal> {
         let door = &self.door;
         match door.auth {
-            Auth::None => visit.identity = Identity::anonymous(),
             Auth::Required if visit.identity.is_anonymous() => return Err(Refusal::Unauthorized),
-            Auth::Optional | Auth::Required => {}
+            Auth::None | Auth::Optional | Auth::Required => {}
         }
         let kind = |name: &str| door.params.get(name).copied().unwrap_or_default();
         if !visit.params.iter().all(|(name, value)| kind(name).takes(value)) {
@@ -123,7 +122,7 @@ impl Refusal {
     /// A sentence for the client.
     pub fn sentence(&self) -> &'static str {
         match self {
-            Self::Unauthorized => "Say who you are: a session, a token or a key.",
+            Self::Unauthorized => "Authentication credentials were not provided.",
             Self::Forbidden => "This is not for you.",
             Self::NotFound => "There is no such thing.",
             Self::Failed(_) => "It cannot be read now: come again later.",
