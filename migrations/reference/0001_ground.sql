@@ -28,8 +28,8 @@ begin
       using hint = 'Drop or rename it.';
   end if;
   select string_agg(t, ', ' order by t) into taken from unnest(ours) t
-   where exists (select from pg_class c where c.relnamespace = home::regnamespace and c.relname = t)
-      or exists (select from pg_type y where y.typnamespace = home::regnamespace and y.typname = t);
+   where exists (select from pg_class c where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = home) and c.relname = t)
+      or exists (select from pg_type y where y.typnamespace = (select n.oid from pg_namespace n where n.nspname = home) and y.typname = t);
   if taken is not null then
     raise exception 'schema % has % already: the reference tables would not be made beside them', home, taken
       using hint = 'An application with tables of its own watches those: docs/REFERENCE.md. Or give the reference another database or search_path.';

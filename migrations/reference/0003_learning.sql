@@ -135,45 +135,64 @@ create view rowcast_reference.ranking as
 
 comment on view rowcast_reference.ranking is 'The leaderboard; who has the same points has the same rank.';
 
+-- PL/pgSQL keeps their plans: triggers call them for each row, and the body of a function in SQL is planned at each call.
 create function rowcast_reference.submission(id bigint) returns json
-  language sql stable set search_path = rowcast_reference, pg_temp
-  as $$ select row_to_json(x) from (select m.id, m.submission_id, m.student_id, m.student_name, m.assignment_title, m.status, m.submitted_at
-                                      from submission_message m where m.id = $1) x $$;
+  language plpgsql stable set search_path = rowcast_reference, pg_temp as $$
+begin
+  return (select row_to_json(x) from (
+    select m.id, m.submission_id, m.student_id, m.student_name, m.assignment_title, m.status, m.submitted_at
+      from submission_message m where m.id = $1) x);
+end $$;
 
 comment on function rowcast_reference.submission is 'A submission as dashboards and mentors see it.';
 
 create function rowcast_reference.grade(submission bigint) returns json
-  language sql stable set search_path = rowcast_reference, pg_temp
-  as $$ select row_to_json(x) from (select m.submission_id, m.student_id, m.student_name, m.assignment_title as assignment, m.score, m.feedback,
-                                           m.graded_by, m.graded_at
-                                      from submission_message m where m.id = $1) x $$;
+  language plpgsql stable set search_path = rowcast_reference, pg_temp as $$
+begin
+  return (select row_to_json(x) from (
+    select m.submission_id, m.student_id, m.student_name, m.assignment_title as assignment, m.score, m.feedback, m.graded_by, m.graded_at
+      from submission_message m where m.id = $1) x);
+end $$;
 
 comment on function rowcast_reference.grade is 'A submission''s grade; score null: it was taken back.';
 
 create function rowcast_reference.feedback(submission bigint) returns json
-  language sql stable set search_path = rowcast_reference, pg_temp
-  as $$ select row_to_json(x) from (select m.submission_id, m.assignment_title as assignment, m.feedback, m.graded_by, m.score
-                                      from submission_message m where m.id = $1) x $$;
+  language plpgsql stable set search_path = rowcast_reference, pg_temp as $$
+begin
+  return (select row_to_json(x) from (
+    select m.submission_id, m.assignment_title as assignment, m.feedback, m.graded_by, m.score
+      from submission_message m where m.id = $1) x);
+end $$;
 
 comment on function rowcast_reference.feedback is 'The grader''s words on a submission.';
 
 create function rowcast_reference.review_request(submission bigint) returns json
-  language sql stable set search_path = rowcast_reference, pg_temp
-  as $$ select row_to_json(x) from (select m.id, m.submission_id, m.student_id, m.student_name, m.assignment_title, m.submitted_at
-                                      from submission_message m where m.id = $1) x $$;
+  language plpgsql stable set search_path = rowcast_reference, pg_temp as $$
+begin
+  return (select row_to_json(x) from (
+    select m.id, m.submission_id, m.student_id, m.student_name, m.assignment_title, m.submitted_at
+      from submission_message m where m.id = $1) x);
+end $$;
 
 comment on function rowcast_reference.review_request is 'A student''s request that a submission be reviewed.';
 
 create function rowcast_reference.achievement(id bigint) returns json
-  language sql stable set search_path = rowcast_reference, pg_temp
-  as $$ select row_to_json(x) from (select m.id, m.title, m.description, m.points, m.badge_url from achievement_message m where m.id = $1) x $$;
+  language plpgsql stable set search_path = rowcast_reference, pg_temp as $$
+begin
+  return (select row_to_json(x) from (
+    select m.id, m.title, m.description, m.points, m.badge_url
+      from achievement_message m where m.id = $1) x);
+end $$;
 
 comment on function rowcast_reference.achievement is 'An achievement as its owner sees it.';
 
 create function rowcast_reference.notification(id bigint) returns json
-  language sql stable set search_path = rowcast_reference, pg_temp
-  as $$ select row_to_json(x) from (select m.id, m.type, m.title, m.message, m.priority, m.action_url, m.is_read, m.created_at
-                                      from notification_message m where m.id = $1) x $$;
+  language plpgsql stable set search_path = rowcast_reference, pg_temp as $$
+begin
+  return (select row_to_json(x) from (
+    select m.id, m.type, m.title, m.message, m.priority, m.action_url, m.is_read, m.created_at
+      from notification_message m where m.id = $1) x);
+end $$;
 
 comment on function rowcast_reference.notification is 'A notification as its recipient sees it.';
 
@@ -218,8 +237,9 @@ comment on function rowcast_reference.submission_before is 'Keeps graded_at, sta
 create function rowcast_reference.submission_after() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  changed text[]  := '{}';
+  changed text[] := '{}';
   mentor  bigint;
+  message json;
 begin
   if tg_op = 'INSERT' then
     changed := array['created']
@@ -235,15 +255,17 @@ begin
     select p.mentor_id into mentor from rowcast_reference.person p where p.id = new.student_id;
   end if;
   if 'created' = any (changed) then
-    perform rowcast.send('dashboard', 'submission_created', rowcast_reference.submission(new.id));
+    message := rowcast_reference.submission(new.id);
+    perform rowcast.send('dashboard', 'submission_created', message);
     if mentor is not null then
-      perform rowcast.send('mentor:' || mentor, 'student_submission', rowcast_reference.submission(new.id));
+      perform rowcast.send('mentor:' || mentor, 'student_submission', message);
     end if;
   end if;
   if 'grade' = any (changed) then
-    perform rowcast.send('dashboard', 'grade_updated', rowcast_reference.grade(new.id));
+    message := rowcast_reference.grade(new.id);
+    perform rowcast.send('dashboard', 'grade_updated', message);
     if new.grade is not null then
-      perform rowcast.send('student:' || new.student_id, 'grade_received', rowcast_reference.grade(new.id));
+      perform rowcast.send('student:' || new.student_id, 'grade_received', message);
     end if;
   end if;
   if 'feedback' = any (changed) then

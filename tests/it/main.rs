@@ -15,6 +15,7 @@ mod listener;
 mod native;
 mod provider;
 mod rates;
+mod reference;
 mod shutdown;
 mod spine;
 mod sql;
