@@ -7,11 +7,13 @@
 //! ```
 
 mod acceptor;
+mod apps;
 mod config;
 mod docs;
 mod front;
 mod handshake;
 mod health;
+mod identify;
 mod jobs;
 mod page;
 mod problem;
@@ -34,6 +36,7 @@ use tokio::task::JoinHandle;
 
 use crate::connection::{Shared, native};
 
+pub use apps::Reference;
 pub use config::Config;
 pub use health::{Check, Database, Readiness};
 pub use page::Page;
@@ -62,6 +65,8 @@ pub struct Parts {
     pub sockets: Vec<SocketRoute>,
     /// None: the paths of rates answer that there are none.
     pub rates: Option<Rates>,
+    /// None: the reference applications are not served.
+    pub reference: Option<Reference>,
     /// How long open requests may take when the server stops.
     pub grace: Duration,
 }
@@ -124,7 +129,7 @@ pub fn openapi_yaml() -> String {
 const NATIVE_PROTOCOL: &str = "rowcast.v1";
 
 fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>) -> Result<Route, HttpError> {
-    let Parts { shared, database, readiness, metrics, pages, sockets, rates, grace: _ } = parts;
+    let Parts { shared, database, readiness, metrics, pages, sockets, rates, reference, grace: _ } = parts;
     let room = room(config.connections_max, &shared);
     let adopt = shared.clone();
     let native = SocketRoute {
@@ -137,8 +142,14 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>) -> Result<Rou
     };
     let hub = shared.hub.clone();
     let ready = (readiness, database.clone());
-    let mut route = Route::new()
-        .nest("/api", rest::service(shared.clone(), database, config.publish, rates.clone()))
+    let apis = rest::apis(shared.clone(), database.clone(), config.publish, rates.clone());
+    let route = match reference {
+        Some(reference) => {
+            Route::new().nest("/api", rest::described((apis, apps::apis(Some((reference, shared.clone()))))))
+        }
+        None => Route::new().nest("/api", rest::described(apis)),
+    };
+    let mut route = route
         .at("/rate", get(RateByPair(RatesApi(rates))))
         .at("/sse", get(EventStream { shared, registry: registry.clone(), room: room.clone() }))
         .at("/healthz", get(Answer(health::alive)))

@@ -5,6 +5,7 @@ use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Response, error};
 use poem_openapi::ApiResponse;
+use poem_openapi::error::ParsePathError;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 
@@ -22,6 +23,7 @@ pub enum ProblemCode {
     BadCursor,
     BadHandshake,
     TooManySubscriptions,
+    Unauthorized,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -43,12 +45,13 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
-    pub const ALL: [ProblemCode; 23] = [
+    pub const ALL: [ProblemCode; 24] = [
         ProblemCode::BadRequest,
         ProblemCode::BadChannel,
         ProblemCode::BadCursor,
         ProblemCode::BadHandshake,
         ProblemCode::TooManySubscriptions,
+        ProblemCode::Unauthorized,
         ProblemCode::Forbidden,
         ProblemCode::NotFound,
         ProblemCode::MethodNotAllowed,
@@ -88,6 +91,7 @@ impl ProblemCode {
             ProblemCode::BadCursor => ("bad_cursor", 400, "Not a cursor"),
             ProblemCode::BadHandshake => ("bad_handshake", 400, "Not a WebSocket handshake"),
             ProblemCode::TooManySubscriptions => ("too_many_subscriptions", 400, "Too many channels"),
+            ProblemCode::Unauthorized => ("unauthorized", 401, "Sign in first"),
             ProblemCode::Forbidden => ("forbidden", 403, "Not allowed"),
             ProblemCode::NotFound => ("not_found", 404, "Nothing is here"),
             ProblemCode::MethodNotAllowed => ("method_not_allowed", 405, "Not with this method"),
@@ -140,6 +144,9 @@ fn problem(status: StatusCode, code: ProblemCode, detail: &str) -> Response {
         Response::builder().status(status).content_type("application/problem+json").body(body.to_string());
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
@@ -162,7 +169,7 @@ pub(super) fn response_of(error: poem::Error) -> Response {
             (ProblemCode::UnsupportedMediaType, "Say 'Content-Type: application/json'.".into())
         }
         StatusCode::UNPROCESSABLE_ENTITY => (ProblemCode::Invalid, error.to_string()),
-        s if s.is_client_error() => (ProblemCode::BadRequest, error.to_string()),
+        s if s.is_client_error() => (ProblemCode::BadRequest, said(&error)),
         _ => {
             tracing::error!(error = %error, "http.request failed");
             (ProblemCode::Internal, "The cause is in the server's log.".into())
@@ -170,6 +177,14 @@ pub(super) fn response_of(error: poem::Error) -> Response {
     };
     // The body's status is the response's own, also where the framework has a finer one than our code.
     problem(if status.is_client_error() { status } else { code.status() }, code, &detail)
+}
+
+/// The framework knows no names of a path's parts.
+fn said(error: &poem::Error) -> String {
+    match error.downcast_ref::<ParsePathError>() {
+        Some(e) => format!("A part of the path cannot be read: {}.", e.reason),
+        None => error.to_string(),
+    }
 }
 
 impl ResponseError for ApiError {

@@ -4,12 +4,14 @@
 //! belongs to the listener, the jobs' lock and their SQL have connections of their own (`jobs`).
 
 mod admin;
+mod behalf;
 mod connect;
 mod error;
 mod jobs;
 mod log;
 mod migrate;
 mod rates;
+pub mod reference;
 mod view;
 
 use std::time::Duration;
@@ -20,6 +22,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use crate::domain::DatabaseUrl;
 
 pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
+pub use behalf::{Access, Behalf};
 pub use error::StoreError;
 pub use jobs::{JobEnd, JobRow, JobRunRow, JobSession, JobStatus, JobsSeen, Unrun};
 pub use log::{FamilyRow, LogReach, RouteRow};
