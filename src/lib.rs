@@ -2,6 +2,7 @@
 //! it, is in `docs/ARCHITECTURE.md`.
 
 pub mod app;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod connection;

@@ -2,6 +2,7 @@
 //!
 //! `start` wires a server; the rest is what the command line asks of the database without one.
 
+mod auth;
 mod database;
 mod endpoints;
 mod maintenance;

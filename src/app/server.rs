@@ -103,7 +103,8 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     }
 
     let drains = Arc::new(listener.clone());
-    let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains)
+    let auth = super::auth::open(&config, &store, &clock).await.context("[auth]")?;
+    let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains, auth)
         .context("[connection]")?;
     let readiness = readiness(&listener, log.clone());
     let rates = Rates::new(&config, &store).map_err(anyhow::Error::from)?;

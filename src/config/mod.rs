@@ -23,6 +23,7 @@ pub const DEFAULT: &str = include_str!("default.toml");
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub database: Database,
+    pub auth: crate::auth::Config,
     pub store: crate::store::Config,
     pub listener: crate::listener::Config,
     pub router: crate::router::Config,

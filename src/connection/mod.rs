@@ -27,6 +27,7 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use crate::auth::Auth;
 use crate::domain::{
     Boxed, CHANNEL_BYTES_MAX, ChannelName, Cursor, Drains, Message, Position, ReadError, Reading, ReplayError, Source,
 };
@@ -95,6 +96,7 @@ pub struct Shared {
     pub source: Arc<dyn Source>,
     pub drains: Arc<dyn Drains>,
     pub admission: Admission,
+    pub auth: Arc<Auth>,
     pub config: Config,
     pub stats: Stats,
     /// As the hub was started with.
@@ -112,6 +114,7 @@ impl Shared {
         hub: Hub,
         source: Arc<dyn Source>,
         drains: Arc<dyn Drains>,
+        auth: Arc<Auth>,
     ) -> Result<Arc<Self>, AdmissionError> {
         Ok(Arc::new(Self {
             admission: Admission::from_patterns(&config.channels)?,
@@ -123,6 +126,7 @@ impl Shared {
             hub,
             source,
             drains,
+            auth,
             config,
         }))
     }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::domain::Identity;
+use crate::domain::{Credential, Identity};
 
 /// A handshake that was found right, and who stands behind it.
 #[derive(Clone, Debug, Default)]
 pub struct Visit {
     pub identity: Arc<Identity>,
+    /// What it rests on.
+    pub credential: Credential,
     /// Of the path: `id` where the endpoint is `/ws/orders/:id`.
     pub params: Vec<(String, String)>,
     /// Of the query, secrets taken out.

@@ -31,3 +31,23 @@ impl Identity {
         self.roles.iter().any(|r| &**r == role)
     }
 }
+
+/// What an identity rests on, and so how it ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Credential {
+    #[default]
+    None,
+    /// It says itself when it ends.
+    Token,
+    /// Ends with its row, or its user.
+    Session(Arc<str>),
+    /// Ends when it is revoked.
+    ApiKey(i32),
+}
+
+/// Who asks, and by what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    pub identity: Arc<Identity>,
+    pub credential: Credential,
+}

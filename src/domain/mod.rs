@@ -15,7 +15,7 @@ mod snapshot;
 pub use channel::{CHANNEL_BYTES_MAX, ChannelError, ChannelName};
 pub use cursor::{Cursor, CursorError, Incarnation, Position};
 pub use database::{ChannelBinding, DatabaseHost, DatabaseUrl, DatabaseUrlError, HostPlace, SslMode, SslRootCert};
-pub use identity::Identity;
+pub use identity::{Caller, Credential, Identity};
 pub use log::{Feed, LogRow, Op, SOURCE_CONFIG, SOURCE_SEND};
 pub use message::{Batch, Message, Stamp, Target};
 pub use pattern::{Pattern, PatternError};

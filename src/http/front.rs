@@ -16,7 +16,7 @@ pub(super) struct Front<E> {
     pub registry: Arc<Registry>,
     pub request_timeout: Duration,
     pub body_bytes_max: usize,
-    pub cors: Cors,
+    pub cors: Arc<Cors>,
 }
 
 impl<E: Endpoint> Endpoint for Front<E> {
@@ -125,7 +125,7 @@ impl Cors {
         Self { origins: origins.iter().map(|o| o.trim_end_matches('/').to_ascii_lowercase()).collect() }
     }
 
-    fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+    pub fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         let text = origin.to_str().ok()?.to_ascii_lowercase();
         self.origins.iter().any(|o| o == "*" || *o == text).then(|| origin.clone())
@@ -141,7 +141,7 @@ impl Cors {
         let say = [
             (header::ACCESS_CONTROL_EXPOSE_HEADERS, "rowcast-cursor, etag, location"),
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PATCH"),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, if-none-match, last-event-id"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-none-match, last-event-id"),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ];
         for (name, value) in say {

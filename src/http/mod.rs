@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poem::middleware::{NormalizePath, TrailingSlash};
-use poem::{EndpointExt as _, Route, Server, get};
+use poem::{EndpointExt as _, IntoEndpoint as _, Route, Server, get};
 use tokio::task::JoinHandle;
 
 use crate::connection::{Shared, native};
@@ -39,6 +39,7 @@ use crate::connection::{Shared, native};
 pub use apps::Reference;
 pub use config::Config;
 pub use health::{Check, Database, Readiness};
+pub use identify::{authenticated, caller};
 pub use page::Page;
 pub use problem::{ApiError, ProblemCode};
 pub use rates::Rates;
@@ -47,6 +48,7 @@ pub use upgrade::{Admit, Adopt, SocketRoute};
 use acceptor::{RawAcceptor, Registry};
 use front::{Cors, Front};
 use health::Answer;
+use identify::Identified;
 use page::Served;
 use rates::{RateByPair, RatesApi};
 use stream::EventStream;
@@ -107,12 +109,13 @@ pub async fn serve(
         header_timeout: Duration::from_millis(config.header_timeout_ms),
         idle_timeout: Duration::from_millis(config.idle_timeout_ms),
     };
+    let cors = Arc::new(Cors::new(&config.cors_origins));
     let front = Front {
-        inner: routes(&config, parts, &registry)?.with(NormalizePath::new(TrailingSlash::Trim)),
+        inner: routes(&config, parts, &registry, &cors)?.with(NormalizePath::new(TrailingSlash::Trim)),
         registry,
         request_timeout: Duration::from_millis(config.request_timeout_ms),
         body_bytes_max: config.body_bytes_max,
-        cors: Cors::new(&config.cors_origins),
+        cors,
     };
     let task = tokio::spawn(async move {
         Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(front, shutdown, Some(grace)).await
@@ -128,7 +131,7 @@ pub fn openapi_yaml() -> String {
 /// The subprotocol that a client of `/ws` may name.
 const NATIVE_PROTOCOL: &str = "rowcast.v1";
 
-fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>) -> Result<Route, HttpError> {
+fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Cors>) -> Result<Route, HttpError> {
     let Parts { shared, database, readiness, metrics, pages, sockets, rates, reference, grace: _ } = parts;
     let room = room(config.connections_max, &shared);
     let adopt = shared.clone();
@@ -141,24 +144,29 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>) -> Result<Rou
         }),
     };
     let hub = shared.hub.clone();
+    let auth = shared.auth.clone();
     let ready = (readiness, database.clone());
-    let apis = rest::apis(shared.clone(), database.clone(), config.publish, rates.clone());
-    let route = match reference {
+    let stream = EventStream { shared: shared.clone(), registry: registry.clone(), room: room.clone() };
+    let stream = Identified { inner: get(stream), auth: auth.clone(), cors: cors.clone() };
+    let apis = rest::apis(shared.clone(), database, config.publish, rates.clone());
+    let api = match reference {
         Some(reference) => {
-            Route::new().nest("/api", rest::described((apis, apps::apis(Some((reference, shared.clone()))))))
+            rest::described((apis, apps::apis(Some((reference, shared.clone()))))).into_endpoint().boxed()
         }
-        None => Route::new().nest("/api", rest::described(apis)),
+        None => rest::described(apis).into_endpoint().boxed(),
     };
-    let mut route = route
+    let mut route = Route::new()
+        .nest("/api", Identified { inner: api, auth: auth.clone(), cors: cors.clone() })
         .at("/rate", get(RateByPair(RatesApi(rates))))
-        .at("/sse", get(EventStream { shared, registry: registry.clone(), room: room.clone() }))
+        .at("/sse", stream)
         .at("/healthz", get(Answer(health::alive)))
         .at("/readyz", get(Answer(move || health::ready(ready.0.clone(), hub.clone(), ready.1.clone()))))
         .at("/metrics", get(Answer(move || health::metrics(metrics.clone()))));
     for socket in std::iter::once(native).chain(sockets) {
         let path = socket.path.clone();
         let timeout = Duration::from_millis(config.upgrade_timeout_ms);
-        let upgrade = Upgrade { route: socket, registry: registry.clone(), timeout, room: room.clone() };
+        let upgrade =
+            Upgrade { route: socket, registry: registry.clone(), timeout, auth: auth.clone(), room: room.clone() };
         route = route.try_at(&path, get(upgrade)).map_err(|_| HttpError::Route(path))?;
     }
     for page in docs::pages().into_iter().chain(pages) {

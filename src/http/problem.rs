@@ -23,7 +23,12 @@ pub enum ProblemCode {
     BadCursor,
     BadHandshake,
     TooManySubscriptions,
-    Unauthorized,
+    NotAuthenticated,
+    TokenNotValid,
+    BadAuthorizationHeader,
+    UserNotFound,
+    UserInactive,
+    OriginNotAllowed,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -45,13 +50,18 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
-    pub const ALL: [ProblemCode; 24] = [
+    pub const ALL: [ProblemCode; 29] = [
         ProblemCode::BadRequest,
         ProblemCode::BadChannel,
         ProblemCode::BadCursor,
         ProblemCode::BadHandshake,
         ProblemCode::TooManySubscriptions,
-        ProblemCode::Unauthorized,
+        ProblemCode::NotAuthenticated,
+        ProblemCode::TokenNotValid,
+        ProblemCode::BadAuthorizationHeader,
+        ProblemCode::UserNotFound,
+        ProblemCode::UserInactive,
+        ProblemCode::OriginNotAllowed,
         ProblemCode::Forbidden,
         ProblemCode::NotFound,
         ProblemCode::MethodNotAllowed,
@@ -91,7 +101,12 @@ impl ProblemCode {
             ProblemCode::BadCursor => ("bad_cursor", 400, "Not a cursor"),
             ProblemCode::BadHandshake => ("bad_handshake", 400, "Not a WebSocket handshake"),
             ProblemCode::TooManySubscriptions => ("too_many_subscriptions", 400, "Too many channels"),
-            ProblemCode::Unauthorized => ("unauthorized", 401, "Sign in first"),
+            ProblemCode::NotAuthenticated => ("not_authenticated", 401, "Say who you are"),
+            ProblemCode::TokenNotValid => ("token_not_valid", 401, "The token is not accepted"),
+            ProblemCode::BadAuthorizationHeader => ("bad_authorization_header", 401, "Not an Authorization header"),
+            ProblemCode::UserNotFound => ("user_not_found", 401, "The token's user does not exist"),
+            ProblemCode::UserInactive => ("user_inactive", 401, "The token's user is deactivated"),
+            ProblemCode::OriginNotAllowed => ("origin_not_allowed", 403, "Not for pages of this origin"),
             ProblemCode::Forbidden => ("forbidden", 403, "Not allowed"),
             ProblemCode::NotFound => ("not_found", 404, "Nothing is here"),
             ProblemCode::MethodNotAllowed => ("method_not_allowed", 405, "Not with this method"),
@@ -120,32 +135,38 @@ impl ProblemCode {
 pub struct ApiError {
     pub code: ProblemCode,
     pub detail: String,
+    /// Of a refused token: why, in simplejwt's `messages`.
+    pub cause: Option<String>,
 }
 
 impl ApiError {
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self { code, detail: detail.into(), cause: None }
     }
 
     pub fn into_response(self) -> Response {
-        problem(self.code.status(), self.code, &self.detail)
+        problem(self.code.status(), self.code, &self.detail, self.cause.as_deref())
     }
 }
 
-fn problem(status: StatusCode, code: ProblemCode, detail: &str) -> Response {
-    let body = serde_json::json!({
+fn problem(status: StatusCode, code: ProblemCode, detail: &str, cause: Option<&str>) -> Response {
+    let mut body = serde_json::json!({
         "type": format!("urn:rowcast:problem:{}", code.as_str()),
         "title": code.title(),
         "status": status.as_u16(),
         "detail": detail,
         "code": code.as_str(),
     });
+    if let Some(cause) = cause {
+        body["messages"] =
+            serde_json::json!([{ "token_class": "AccessToken", "token_type": "access", "message": cause }]);
+    }
     let mut response =
         Response::builder().status(status).content_type("application/problem+json").body(body.to_string());
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"api\""));
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -176,7 +197,7 @@ pub(super) fn response_of(error: poem::Error) -> Response {
         }
     };
     // The body's status is the response's own, also where the framework has a finer one than our code.
-    problem(if status.is_client_error() { status } else { code.status() }, code, &detail)
+    problem(if status.is_client_error() { status } else { code.status() }, code, &detail, None)
 }
 
 /// The framework knows no names of a path's parts.
@@ -193,7 +214,7 @@ impl ResponseError for ApiError {
     }
 
     fn as_response(&self) -> Response {
-        problem(self.code.status(), self.code, &self.detail)
+        problem(self.code.status(), self.code, &self.detail, self.cause.as_deref())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi, OpenApiService, Tags};
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::connection::{Shared, settled};
-use crate::domain::{CHANNEL_BYTES_MAX, ChannelName, Cursor, Identity, Incarnation, Message, Position};
+use crate::domain::{CHANNEL_BYTES_MAX, Caller, ChannelName, Cursor, Identity, Incarnation, Message, Position};
 
 use super::apps;
 use super::health::Database;
@@ -109,6 +110,7 @@ impl Api {
     #[oai(path = "/channels", method = "get")]
     async fn list(
         &self,
+        caller: Data<&Caller>,
         /// Only names and patterns that begin so
         prefix: Query<Option<String>>,
         /// How many channels, 1 to 1000
@@ -135,7 +137,7 @@ impl Api {
         let mut admitted = Vec::new();
         let limit = limit.0.min(LIMIT_MAX) as usize;
         for (channel, subscribers) in live {
-            if parts.shared.admission.may_listen(&Identity::default(), &channel).await.is_ok() {
+            if parts.shared.admission.may_listen(&caller.identity, &channel).await.is_ok() {
                 admitted.push((channel, subscribers));
             }
             if admitted.len() > limit {
@@ -159,8 +161,8 @@ impl Api {
 
     /// What a channel is
     #[oai(path = "/channels/:channel", method = "get")]
-    async fn channel(&self, channel: Path<String>) -> Result<Json<Channel>, ApiError> {
-        let (parts, channel) = self.open(&channel.0).await?;
+    async fn channel(&self, caller: Data<&Caller>, channel: Path<String>) -> Result<Json<Channel>, ApiError> {
+        let (parts, channel) = self.open(&channel.0, &caller.identity).await?;
         let family = parts.shared.source.family(&channel);
         let live = parts.shared.hub.channels();
         let subscribers = live.iter().find(|(c, _)| *c == channel).map_or(0, |(_, n)| *n as u64);
@@ -180,12 +182,13 @@ impl Api {
     #[oai(path = "/channels/:channel/snapshot", method = "get")]
     async fn snapshot(
         &self,
+        caller: Data<&Caller>,
         channel: Path<String>,
         /// The `ETag` of an answer before
         #[oai(name = "If-None-Match")]
         if_none_match: Header<Option<String>>,
     ) -> Result<SnapshotResponse, ApiError> {
-        let (parts, channel) = self.open(&channel.0).await?;
+        let (parts, channel) = self.open(&channel.0, &caller.identity).await?;
         let shared = &parts.shared;
         let (incarnation, _) = stands(shared)?;
         let reading = shared.read(&channel).await?;
@@ -215,6 +218,7 @@ impl Api {
     #[oai(path = "/channels/:channel/events", method = "get")]
     async fn events(
         &self,
+        caller: Data<&Caller>,
         channel: Path<String>,
         /// From a snapshot, an event, or the answer before
         cursor: Query<Option<String>>,
@@ -222,7 +226,7 @@ impl Api {
         #[oai(default = "limit_default", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u64>,
     ) -> Result<EventsResponse, ApiError> {
-        let (parts, channel) = self.open(&channel.0).await?;
+        let (parts, channel) = self.open(&channel.0, &caller.identity).await?;
         let shared = &parts.shared;
         if shared.source.family(&channel).state {
             let detail = "A state channel has only its present state: read its snapshot.";
@@ -256,8 +260,13 @@ impl Api {
     /// The same as `select rowcast.send(channel, event, data)`: it goes through the log, and reaches subscribers on
     /// every instance once it is committed.
     #[oai(path = "/channels/:channel/events", method = "post")]
-    async fn publish(&self, channel: Path<String>, body: Raw<NewEvent>) -> Result<AcceptedResponse, ApiError> {
-        let (parts, channel) = self.open(&channel.0).await?;
+    async fn publish(
+        &self,
+        caller: Data<&Caller>,
+        channel: Path<String>,
+        body: Raw<NewEvent>,
+    ) -> Result<AcceptedResponse, ApiError> {
+        let (parts, channel) = self.open(&channel.0, &caller.identity).await?;
         if !parts.publish {
             return Err(ApiError::new(ProblemCode::Forbidden, "Publishing over REST is switched off here."));
         }
@@ -291,10 +300,10 @@ impl Api {
         self.0.as_ref().ok_or_else(not_ready)
     }
 
-    async fn open(&self, channel: &str) -> Result<(&Parts, ChannelName), ApiError> {
+    async fn open(&self, channel: &str, identity: &Identity) -> Result<(&Parts, ChannelName), ApiError> {
         let parts = self.parts()?;
         let channel = ChannelName::new(channel)?;
-        parts.shared.admission.may_listen(&Identity::default(), &channel).await?;
+        parts.shared.admission.may_listen(identity, &channel).await?;
         Ok((parts, channel))
     }
 }

@@ -11,6 +11,7 @@ use crate::connection::{Shared, sse};
 use crate::domain::{ChannelName, Cursor, Identity};
 
 use super::acceptor::Registry;
+use super::identify::caller;
 use super::problem::{ApiError, ProblemCode};
 
 pub(super) struct EventStream {
@@ -35,7 +36,8 @@ impl EventStream {
         let pairs = request
             .params::<Vec<(String, String)>>()
             .map_err(|_| ApiError::new(ProblemCode::BadRequest, "The query was not understood."))?;
-        let channels = self.channels(&pairs).await?;
+        let caller = caller(request);
+        let channels = self.channels(&pairs, &caller.identity).await?;
         let cursor = cursor(request, &pairs)?;
         (self.room)()?;
         let busy = self.registry.busy(request);
@@ -52,7 +54,7 @@ impl EventStream {
             .body(Body::from_bytes_stream(stream)))
     }
 
-    async fn channels(&self, pairs: &[(String, String)]) -> Result<Vec<ChannelName>, ApiError> {
+    async fn channels(&self, pairs: &[(String, String)], identity: &Identity) -> Result<Vec<ChannelName>, ApiError> {
         let mut channels: Vec<ChannelName> = Vec::new();
         for (_, name) in pairs.iter().filter(|(key, _)| key == "channel") {
             if name.len() > self.shared.channel_bytes_max() {
@@ -60,7 +62,7 @@ impl EventStream {
                 return Err(ApiError::new(ProblemCode::BadChannel, format!("A name may be {max} bytes long here.")));
             }
             let channel = ChannelName::new(name)?;
-            self.shared.admission.may_listen(&Identity::default(), &channel).await?;
+            self.shared.admission.may_listen(identity, &channel).await?;
             if !channels.contains(&channel) {
                 channels.push(channel);
             }

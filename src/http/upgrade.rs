@@ -7,12 +7,14 @@ use futures_util::FutureExt as _;
 use poem::{Endpoint, OnUpgrade, Request, Response};
 use tokio::io::AsyncReadExt as _;
 
+use crate::auth::Auth;
 use crate::connection::Visit;
 use crate::connection::native::Transport;
-use crate::domain::Boxed;
+use crate::domain::{Boxed, Caller};
 
 use super::acceptor::{Registry, Socket};
 use super::handshake::{Handshake, refusal};
+use super::identify::{check_origin, identify, without_secrets};
 use super::problem::{ApiError, ProblemCode};
 
 /// What hyper had read ahead is at most its own buffer; a client that sends more than this before it has our answer is
@@ -38,6 +40,7 @@ pub(super) struct Upgrade {
     pub route: SocketRoute,
     pub registry: Arc<Registry>,
     pub timeout: Duration,
+    pub auth: Arc<Auth>,
     /// Is there room for one more?
     pub room: Arc<dyn Fn() -> Result<(), ApiError> + Send + Sync>,
 }
@@ -53,8 +56,10 @@ impl Endpoint for Upgrade {
 impl Upgrade {
     async fn answer(&self, request: &Request) -> Result<Response, ApiError> {
         let handshake = Handshake::check(request.headers(), self.route.protocols)?;
+        // Before anything that costs a query.
+        check_origin(&self.auth, None, request.headers())?;
         (self.room)()?;
-        let visit = visit(request);
+        let visit = visit(request, identify(&self.auth, request).await?);
         if let Some(admit) = &self.route.admit {
             admit(&visit).await?;
         }
@@ -74,11 +79,12 @@ impl Upgrade {
     }
 }
 
-fn visit(request: &Request) -> Visit {
+fn visit(request: &Request, caller: Caller) -> Visit {
     Visit {
-        identity: Default::default(),
+        identity: caller.identity,
+        credential: caller.credential,
         params: request.path_params().unwrap_or_default(),
-        query: request.params().unwrap_or_default(),
+        query: without_secrets(request.params().unwrap_or_default()),
     }
 }
 

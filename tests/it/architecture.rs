@@ -65,7 +65,8 @@ const SOLE_USERS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("tokio_postgres", &["listener"]),
     ("tokio_postgres_rustls", &["listener"]),
-    ("reqwest", &["provider", "cli"]),
+    // auth: the key sets of token issuers.
+    ("reqwest", &["auth", "provider", "cli"]),
     ("mio", &["hub"]),
     ("poem", &["http", "app"]),
     ("poem_openapi", &["http", "app"]),
@@ -75,6 +76,8 @@ const SOLE_USERS: &[(&str, &[&str])] = &[
     ("chrono_tz", &["scheduler"]),
     ("tracing_subscriber", &["telemetry"]),
     ("clap", &["cli"]),
+    ("ring", &["auth"]),
+    ("miniz_oxide", &["auth"]),
     ("anyhow", &["app", "cli", "main"]),
 ];
 /// File, a part of the literal, and why this SQL is not in a file under `sql/`.

@@ -25,8 +25,9 @@ use poem_openapi::Tags;
 use crate::connection::Shared;
 use crate::domain::Identity;
 use crate::store::{Access, Store};
+use poem::{FromRequest, Request, RequestBody};
 
-use super::identify::Visitor;
+use super::identify::caller;
 use super::problem::ApiError;
 use super::raw::Raw;
 use super::rest::not_ready;
@@ -42,6 +43,15 @@ pub struct Reference {
 struct Parts {
     shared: Arc<Shared>,
     store: Store,
+}
+
+/// Who asks, as handlers take it.
+struct Visitor(Arc<Identity>);
+
+impl<'a> FromRequest<'a> for Visitor {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        Ok(Self(caller(request).identity))
+    }
 }
 
 /// None: to be described only.
@@ -85,7 +95,7 @@ impl Desk {
     }
 
     /// Begins to act on behalf of the visitor.
-    async fn ask(&self, visitor: &Identity, access: Access) -> Result<Asker, ApiError> {
+    async fn ask(&self, visitor: &Arc<Identity>, access: Access) -> Result<Asker, ApiError> {
         let mut behalf = self.parts()?.store.on_behalf(visitor, access).await?;
         let person = match &visitor.user {
             Some(user) => behalf.person(user).await?,

@@ -51,7 +51,7 @@ pub(super) struct Reading<'d> {
 }
 
 impl Desk {
-    pub async fn read(&self, visitor: &Identity, if_none_match: Option<String>) -> Result<Reading<'_>, ApiError> {
+    pub async fn read(&self, visitor: &Arc<Identity>, if_none_match: Option<String>) -> Result<Reading<'_>, ApiError> {
         let parts = self.parts()?;
         let incarnation = stands(&parts.shared)?.0;
         let asker = self.ask(visitor, Access::Read).await?;

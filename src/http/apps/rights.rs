@@ -1,6 +1,9 @@
 //! Who may what: the rules of the WebSocket endpoints, for rows.
 
+use std::sync::Arc;
+
 use crate::domain::Identity;
+use crate::http::identify::authenticated;
 use crate::http::problem::{ApiError, ProblemCode};
 use crate::store::Behalf;
 use crate::store::reference::{Person, Reader};
@@ -13,14 +16,14 @@ const STUDENT: &str = "STUDENT";
 /// Somebody who asks, and the transaction in his name.
 pub(super) struct Asker {
     pub behalf: Behalf,
-    anonymous: bool,
+    identity: Arc<Identity>,
     user: Option<i64>,
     staff: bool,
     roles: Vec<String>,
 }
 
 impl Asker {
-    pub fn new(behalf: Behalf, identity: &Identity, person: Option<Person>) -> Self {
+    pub fn new(behalf: Behalf, identity: &Arc<Identity>, person: Option<Person>) -> Self {
         let mut roles: Vec<String> = identity.roles.iter().map(|r| r.to_string()).collect();
         let mut staff = identity.staff;
         let user = person.as_ref().map(|p| p.id);
@@ -28,14 +31,12 @@ impl Asker {
             staff |= person.staff;
             roles.extend(person.role);
         }
-        Self { behalf, anonymous: identity.is_anonymous(), user, staff, roles }
+        Self { behalf, identity: identity.clone(), user, staff, roles }
     }
 
     /// 401 without credentials; 403 where they name nobody who has rows here, and who is not staff.
     pub fn known(&self) -> Result<(), ApiError> {
-        if self.anonymous {
-            return Err(ApiError::new(ProblemCode::Unauthorized, "Sign in: send a token or a session."));
-        }
+        authenticated(&self.identity)?;
         if self.user.is_none() && !self.staff {
             return Err(forbidden("These credentials are of no active user here."));
         }
