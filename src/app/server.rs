@@ -113,6 +113,8 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     numbers::of_jobs(&mut metrics, runner.counts(), rates.map(|rates| rates.counts()));
     let metrics = Arc::new(metrics);
     let sockets = endpoints.sockets(&shared);
+    let reference = store.pending(MigrationSet::Reference).await.context("cannot look at the database")?;
+    let reference = reference.is_empty().then(|| http::Reference { store: store.clone() });
     let parts = Parts {
         shared,
         database: Arc::new(store.clone()),
@@ -120,6 +122,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         metrics: Arc::new(move || metrics.render()),
         pages: pages::all(extras.try_it.as_ref()),
         sockets,
+        reference,
         rates: Some(http::Rates { store: store.clone(), fx_engine: endpoints.fx_engine.clone(), clock: clock.clone() }),
         grace: Duration::from_millis(config.shutdown.grace_ms),
     };

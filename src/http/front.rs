@@ -71,6 +71,7 @@ fn shown(query: &str) -> String {
         "prefix",
         "limit",
         "after",
+        "sort",
         "cursor",
         "pair",
         "pairs",
@@ -89,12 +90,17 @@ fn shown(query: &str) -> String {
 
 /// RFC 9110 wants a 405 to say what would do.
 fn methods_of(path: &str) -> &'static str {
-    if path.starts_with("/api/") && path.trim_end_matches('/').ends_with("/events") {
-        "GET, HEAD, POST"
-    } else if ["/api/v1/rates", "/api/v1/convert"].contains(&path.trim_end_matches('/')) {
-        "POST"
-    } else {
-        "GET, HEAD"
+    let path = path.trim_end_matches('/');
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match parts[..] {
+        ["api", "channels", _, "events"] | ["api", "jobs", _, "runs"] => "GET, HEAD, POST",
+        ["api", "orders" | "transactions" | "submissions"] => "GET, HEAD, POST",
+        ["api", "orders", _] => "GET, HEAD, PATCH",
+        ["api", "submissions", _, "grade"] | ["api", "notifications", _, "read"] | ["api", "notifications", "read"] => {
+            "POST"
+        }
+        ["api", "v1", "rates" | "convert"] => "POST",
+        _ => "GET, HEAD",
     }
 }
 
@@ -133,8 +139,8 @@ impl Cors {
         let Some(origin) = origin else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         let say = [
-            (header::ACCESS_CONTROL_EXPOSE_HEADERS, "rowcast-cursor, etag"),
-            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, "rowcast-cursor, etag, location"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PATCH"),
             (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-none-match, last-event-id"),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ];

@@ -7,6 +7,7 @@
 //! ```
 
 mod acceptor;
+mod apps;
 mod config;
 mod docs;
 mod front;
@@ -35,6 +36,7 @@ use tokio::task::JoinHandle;
 
 use crate::connection::{Shared, native};
 
+pub use apps::Reference;
 pub use config::Config;
 pub use health::{Check, Database, Readiness};
 pub use identify::{authenticated, caller};
@@ -65,6 +67,8 @@ pub struct Parts {
     pub sockets: Vec<SocketRoute>,
     /// None: the paths of rates answer that there are none.
     pub rates: Option<Rates>,
+    /// None: the reference applications are not served.
+    pub reference: Option<Reference>,
     /// How long open requests may take when the server stops.
     pub grace: Duration,
 }
@@ -128,7 +132,7 @@ pub fn openapi_yaml() -> String {
 const NATIVE_PROTOCOL: &str = "rowcast.v1";
 
 fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Cors>) -> Result<Route, HttpError> {
-    let Parts { shared, database, readiness, metrics, pages, sockets, rates, grace: _ } = parts;
+    let Parts { shared, database, readiness, metrics, pages, sockets, rates, reference, grace: _ } = parts;
     let room = room(config.connections_max, &shared);
     let adopt = shared.clone();
     let native = SocketRoute {
@@ -145,15 +149,15 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Co
     let ready = (readiness, database.clone());
     let stream = EventStream { shared: shared.clone(), registry: registry.clone(), room: room.clone() };
     let stream = Identified { inner: get(stream), auth: auth.clone(), cors: cors.clone() };
+    let apis = rest::apis(shared.clone(), database, config.publish, rates.clone());
+    let api = match reference {
+        Some(reference) => {
+            rest::described((apis, apps::apis(Some((reference, shared.clone()))))).into_endpoint().boxed()
+        }
+        None => rest::described(apis).into_endpoint().boxed(),
+    };
     let mut route = Route::new()
-        .nest(
-            "/api",
-            Identified {
-                inner: rest::service(shared.clone(), database, config.publish, rates.clone()).into_endpoint(),
-                auth: auth.clone(),
-                cors: cors.clone(),
-            },
-        )
+        .nest("/api", Identified { inner: api, auth: auth.clone(), cors: cors.clone() })
         .at("/rate", get(RateByPair(RatesApi(rates))))
         .at("/sse", stream)
         .at("/healthz", get(Answer(health::alive)))

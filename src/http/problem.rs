@@ -5,6 +5,7 @@ use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Response, error};
 use poem_openapi::ApiResponse;
+use poem_openapi::error::ParsePathError;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 
@@ -189,7 +190,7 @@ pub(super) fn response_of(error: poem::Error) -> Response {
             (ProblemCode::UnsupportedMediaType, "Say 'Content-Type: application/json'.".into())
         }
         StatusCode::UNPROCESSABLE_ENTITY => (ProblemCode::Invalid, error.to_string()),
-        s if s.is_client_error() => (ProblemCode::BadRequest, error.to_string()),
+        s if s.is_client_error() => (ProblemCode::BadRequest, said(&error)),
         _ => {
             tracing::error!(error = %error, "http.request failed");
             (ProblemCode::Internal, "The cause is in the server's log.".into())
@@ -197,6 +198,14 @@ pub(super) fn response_of(error: poem::Error) -> Response {
     };
     // The body's status is the response's own, also where the framework has a finer one than our code.
     problem(if status.is_client_error() { status } else { code.status() }, code, &detail, None)
+}
+
+/// The framework knows no names of a path's parts.
+fn said(error: &poem::Error) -> String {
+    match error.downcast_ref::<ParsePathError>() {
+        Some(e) => format!("A part of the path cannot be read: {}.", e.reason),
+        None => error.to_string(),
+    }
 }
 
 impl ResponseError for ApiError {

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::connection::{Shared, settled};
 use crate::domain::{CHANNEL_BYTES_MAX, Caller, ChannelName, Cursor, Identity, Incarnation, Message, Position};
 
+use super::apps;
 use super::health::Database;
 use super::jobs::JobsApi;
 use super::page::{etag, none_match};
@@ -20,22 +21,17 @@ use super::rates::{Rates, RatesApi};
 use super::raw::Raw;
 use super::schema::{Accepted, Channel, Channels, Events, Family, Kind, LiveChannel, NewEvent, Snapshot};
 
-pub(super) fn service(
-    shared: Arc<Shared>,
-    database: Arc<dyn Database>,
-    publish: bool,
-    rates: Option<Rates>,
-) -> OpenApiService<Apis, ()> {
+pub(super) fn apis(shared: Arc<Shared>, database: Arc<dyn Database>, publish: bool, rates: Option<Rates>) -> Apis {
     let jobs = JobsApi(Some(database.clone()));
-    described((Api(Some(Parts { shared, database, publish })), jobs, RatesApi(rates)))
+    (Api(Some(Parts { shared, database, publish })), jobs, RatesApi(rates))
 }
 
 /// The description alone: it does not depend on what is behind it.
-pub(super) fn service_of_nothing() -> OpenApiService<Apis, ()> {
-    described((Api(None), JobsApi(None), RatesApi(None)))
+pub(super) fn service_of_nothing() -> OpenApiService<impl OpenApi, ()> {
+    described(((Api(None), JobsApi(None), RatesApi(None)), apps::apis(None)))
 }
 
-fn described(apis: Apis) -> OpenApiService<Apis, ()> {
+pub(super) fn described<T: OpenApi>(apis: T) -> OpenApiService<T, ()> {
     OpenApiService::new(apis, "rowcast", env!("CARGO_PKG_VERSION"))
         .description(
             "Channels of a Postgres database: what they show, what happened on them, and a way to send. Live updates \
@@ -316,7 +312,7 @@ fn limit_default() -> u64 {
     LIMIT_DEFAULT
 }
 
-fn stands(shared: &Shared) -> Result<(Incarnation, Position), ApiError> {
+pub(super) fn stands(shared: &Shared) -> Result<(Incarnation, Position), ApiError> {
     shared.hub.position().ok_or_else(not_ready)
 }
 

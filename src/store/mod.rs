@@ -4,6 +4,7 @@
 //! belongs to the listener, the jobs' lock and their SQL have connections of their own (`jobs`).
 
 mod admin;
+mod behalf;
 mod call;
 mod connect;
 mod demo;
@@ -13,6 +14,7 @@ mod jobs;
 mod log;
 mod migrate;
 mod rates;
+pub mod reference;
 mod view;
 
 use std::time::Duration;
@@ -23,6 +25,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use crate::domain::DatabaseUrl;
 
 pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
+pub use behalf::{Access, Behalf};
 pub use call::{Called, Function};
 pub use error::StoreError;
 pub use identity::{RolesRow, SessionRow, UserRow};

@@ -4,6 +4,7 @@
 
 mod kit;
 
+mod apps_rest;
 mod architecture;
 mod browser;
 mod cli;
