@@ -2,6 +2,7 @@
 //!
 //! `start` wires a server; the rest is what the command line asks of the database without one.
 
+mod accounts;
 mod auth;
 mod database;
 mod endpoints;
@@ -19,6 +20,7 @@ pub use crate::rates::{Outcome, Progress, RatesError, Report};
 pub use crate::scheduler::Job;
 pub use crate::shutdown::Shutdown;
 pub use crate::store::{Applied, MigrationSet, ServerFacts, SpineFacts, Store, StoreError, TableFacts, Watch};
+pub use accounts::Accounts;
 pub use database::Database;
 pub use pages::TryIt;
 pub use rates::{Rates, RatesSetupError};

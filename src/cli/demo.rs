@@ -8,12 +8,14 @@ use super::globals::Globals;
 use super::migrate::{migrate, migrate_reference};
 use super::out::Out;
 use super::serve::{Server, open_database, ready_line, refused, say};
-use crate::app::{self, Extras, Job, TryIt};
+use crate::app::{self, Accounts, Extras, Job, TryIt};
 
 /// About ten of 60 rates move each second.
 const CRON: &str = "* * * * * *";
 /// The reference applications: prices each time, the rest now and then.
 const REFERENCE_CRON: &str = "*/2 * * * * *";
+/// As sql/demo/reference.sql makes them.
+const ACCOUNTS: [(&str, i64); 6] = [("alice", 1), ("bob", 2), ("mia", 3), ("max", 4), ("carl", 5), ("ada", 6)];
 /// To paste into psql.
 const UPDATE: &str = include_str!("../../sql/demo/try.sql").trim_ascii_end();
 /// The same for each page.
@@ -44,6 +46,7 @@ impl Demo {
             say(&format!("{} is in use by another program: taking a free port", config.http.listen));
             config.http.listen = any_port(&config.http.listen);
         }
+        let accounts = Accounts::open(&mut config, &ACCOUNTS)?;
         let server = Server::prepare()?;
         let database = open_database(&config)?;
         let psql = database.psql();
@@ -63,7 +66,7 @@ impl Demo {
                 async move { store.move_demo_rates().await }
             });
             let try_it = TryIt { psql: psql.clone(), statements: STATEMENTS.into() };
-            let extras = Extras { jobs: vec![job, reference], try_it: Some(try_it) };
+            let extras = Extras { jobs: vec![job, reference], try_it: Some(try_it), accounts };
             app::start(config, &database, extras).await.map_err(refused)
         };
         server.run(start, |running| {

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 pub use claims::{Claims, Rules, user_text};
 pub use jwks::Jwks;
-pub use key::{Algorithm, Key, KeyError};
+pub use key::{Algorithm, Key, KeyError, random_key};
 
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
