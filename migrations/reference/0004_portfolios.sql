@@ -1,6 +1,6 @@
 -- Portfolios: what is held, at which price, and what it was worth.
 --
---   asset_price ──watch, keys: who holds the symbol──▶ portfolio:{id} ──portfolio_data()──▶ PF
+--   asset_price ──watch, keys: who holds the symbol──▶ portfolio:{id} ──portfolio_message──▶ PF
 --   investment, portfolio ─────────watch─────────────▶
 --   job reference-portfolio-values ──only what changed──▶ portfolio_value ──portfolio_history()──▶ the chart
 
@@ -180,7 +180,8 @@ comment on function rowcast_reference.portfolio_history is
 
 revoke all on all functions in schema rowcast_reference from public;
 
-select rowcast.define_channel('portfolio:{id}', kind => 'state', view => 'rowcast_reference.portfolio_data(text)');
+-- The view itself, not portfolio_data(): for a thousand portfolios of ten investments it takes two thirds of the time.
+select rowcast.define_channel('portfolio:{portfolio_id}', kind => 'state', view => 'rowcast_reference.portfolio_message');
 select rowcast.watch('portfolio', 'portfolio:{id}', columns => '{id}');
 select rowcast.watch('investment', 'portfolio:{portfolio_id}', columns => '{portfolio_id}');
 select rowcast.watch('asset_price', 'portfolio:{id}', columns => '{symbol}', bulk => true,

@@ -5,13 +5,15 @@ use clap::Args;
 
 use super::Failure;
 use super::globals::Globals;
-use super::migrate::migrate;
+use super::migrate::{migrate, migrate_reference};
 use super::out::Out;
 use super::serve::{Server, open_database, ready_line, refused, say};
 use crate::app::{self, Extras, Job, TryIt};
 
 /// About ten of 60 rates move each second.
 const CRON: &str = "* * * * * *";
+/// The reference applications: prices each time, the rest now and then.
+const REFERENCE_CRON: &str = "*/2 * * * * *";
 /// To paste into psql.
 const UPDATE: &str = include_str!("../../sql/demo/try.sql").trim_ascii_end();
 
@@ -24,6 +26,7 @@ pub struct Demo {}
 impl Demo {
     pub fn run(self, globals: &Globals, _out: &mut Out) -> Result<(), Failure> {
         let mut config = globals.config()?;
+        config.serve_reference();
         // What the demo says should not drown in what a server logs, unless somebody asked for it.
         if config.log.level == "info" {
             config.log.level = "warn".into();
@@ -40,12 +43,19 @@ impl Demo {
             let store = app::store_at(&config, &database)?;
             migrate(&store).await?;
             store.install_demo().await?;
+            migrate_reference(&store).await?;
+            store.install_demo_reference().await?;
+            let reference = store.clone();
+            let reference = Job::new("demo-reference", REFERENCE_CRON, move || {
+                let store = reference.clone();
+                async move { store.move_demo_reference().await }
+            });
             let job = Job::new("demo-rates", CRON, move || {
                 let store = store.clone();
                 async move { store.move_demo_rates().await }
             });
             let try_it = TryIt { psql: psql.clone(), update: UPDATE.into() };
-            let extras = Extras { jobs: vec![job], try_it: Some(try_it) };
+            let extras = Extras { jobs: vec![job, reference], try_it: Some(try_it) };
             app::start(config, &database, extras).await.map_err(refused)
         };
         server.run(start, |running| {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::{Credential, Identity};
+use crate::protocol::Values;
 
 /// A handshake that was found right, and who stands behind it.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +15,10 @@ pub struct Visit {
     pub params: Vec<(String, String)>,
     /// Of the query, secrets taken out.
     pub query: Vec<(String, String)>,
+    /// What was looked up for it before the upgrade.
+    pub found: Values,
+    /// It is let in to be told that it may not stay: close code and reason.
+    pub refused: Option<(u16, &'static str)>,
 }
 
 impl Visit {

@@ -117,6 +117,10 @@ pub trait Dialect: Send + Sync {
     fn event(&self, channel: &str, message: &Message, cursor: Option<&str>, out: &mut Vec<u8>) -> bool;
     /// A sign of life with an advanced cursor; false: this dialect has none.
     fn heartbeat(&self, cursor: &str, at_us: i64, out: &mut Vec<u8>) -> bool;
+    /// The states of a channel (what was read of a view) are wanted at most this often, the newest wins; 0: each.
+    fn interval_ms(&self) -> u64 {
+        0
+    }
     /// The channel's query failed.
     fn channel_error(&self, channel: &str, error: &ReadError, out: &mut Vec<u8>) -> bool;
 }

@@ -43,7 +43,7 @@ pub use identify::{authenticated, caller};
 pub use page::Page;
 pub use problem::{ApiError, ProblemCode};
 pub use rates::Rates;
-pub use upgrade::{Admit, Adopt, SocketRoute};
+pub use upgrade::{Admit, Adopt, Credentials, SocketRoute};
 
 use acceptor::{RawAcceptor, Registry};
 use front::{Cors, Front};
@@ -138,6 +138,7 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Co
     let native = SocketRoute {
         path: "/ws".into(),
         protocols: &[NATIVE_PROTOCOL],
+        credentials: Credentials::Checked,
         admit: None,
         adopt: Arc::new(move |transport, visit| {
             native::open(&adopt, transport, &visit);

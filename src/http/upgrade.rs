@@ -11,6 +11,7 @@ use crate::auth::Auth;
 use crate::connection::Visit;
 use crate::connection::native::Transport;
 use crate::domain::{Boxed, Caller};
+use crate::hub::close;
 
 use super::acceptor::{Registry, Socket};
 use super::handshake::{Handshake, refusal};
@@ -23,8 +24,8 @@ const EARLY_BYTES_MAX: usize = 512 * 1024;
 
 /// Receives the socket of a WebSocket after its handshake, and who is behind it.
 pub type Adopt = Arc<dyn Fn(Transport, Visit) + Send + Sync>;
-/// Asked before the upgrade; may refuse it.
-pub type Admit = Arc<dyn for<'a> Fn(&'a Visit) -> Boxed<'a, Result<(), ApiError>> + Send + Sync>;
+/// Asked before the upgrade; may refuse it, or note in the visit what it found.
+pub type Admit = Arc<dyn for<'a> Fn(&'a mut Visit) -> Boxed<'a, Result<(), ApiError>> + Send + Sync>;
 
 /// A path that is a WebSocket, in whatever dialect `adopt` speaks.
 #[derive(Clone)]
@@ -32,8 +33,20 @@ pub struct SocketRoute {
     /// As poem writes it: `/ws/orders/:id`.
     pub path: String,
     pub protocols: &'static [&'static str],
+    pub credentials: Credentials,
     pub admit: Option<Admit>,
     pub adopt: Adopt,
+}
+
+/// What becomes of what a client offers to say who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// It is not looked at: everybody is anonymous here.
+    Ignored,
+    /// What is not accepted is refused before the upgrade.
+    Checked,
+    /// What is not accepted is told by a close code after it.
+    CheckedInside,
 }
 
 pub(super) struct Upgrade {
@@ -54,14 +67,31 @@ impl Endpoint for Upgrade {
 }
 
 impl Upgrade {
+    async fn visit(&self, request: &Request) -> Result<Visit, ApiError> {
+        if self.route.credentials == Credentials::Ignored {
+            return Ok(visit(request, Caller::default()));
+        }
+        match identify(&self.auth, request).await {
+            Ok(caller) => Ok(visit(request, caller)),
+            Err(error) if self.route.credentials == Credentials::CheckedInside => {
+                let refused = match error.code.status().is_client_error() {
+                    true => (close::UNAUTHORIZED, "Your credentials are not accepted."),
+                    false => (close::TRY_LATER, "Who you are cannot be found out now: come again later."),
+                };
+                Ok(Visit { refused: Some(refused), ..visit(request, Caller::default()) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     async fn answer(&self, request: &Request) -> Result<Response, ApiError> {
         let handshake = Handshake::check(request.headers(), self.route.protocols)?;
         // Before anything that costs a query.
         check_origin(&self.auth, None, request.headers())?;
         (self.room)()?;
-        let visit = visit(request, identify(&self.auth, request).await?);
-        if let Some(admit) = &self.route.admit {
-            admit(&visit).await?;
+        let mut visit = self.visit(request).await?;
+        if let (Some(admit), None) = (&self.route.admit, visit.refused) {
+            admit(&mut visit).await?;
         }
         // HTTP/2 connections have no upgrade, and a socket that is not ours cannot be taken.
         let unsuitable = || ApiError::new(ProblemCode::UpgradeRequired, "Connect with HTTP/1.1.");
@@ -85,6 +115,7 @@ fn visit(request: &Request, caller: Caller) -> Visit {
         credential: caller.credential,
         params: request.path_params().unwrap_or_default(),
         query: without_secrets(request.params().unwrap_or_default()),
+        ..Visit::default()
     }
 }
 

@@ -12,15 +12,18 @@
 //! a dialect aside, is called.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::JoinError;
 use super::config::{Config, Stats};
 use super::joins::Buffer;
 use super::lane::{ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
+use super::pace::{Agenda, Pace};
 use super::recent::Recent;
 use super::slab::Slab;
 use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Position, Snapshot};
@@ -36,6 +39,8 @@ pub struct Core {
     /// The last connection has gone.
     pub empty: Notify,
     pub begun: Instant,
+    /// When the first of the states that wait for their turn is due (`pace`), in milliseconds since `begun`.
+    pub next_release_ms: AtomicU64,
 }
 
 pub struct State {
@@ -43,6 +48,7 @@ pub struct State {
     pub names: HashMap<ChannelName, u32>,
     pub channels: Slab<Channel>,
     pub topics: Slab<()>,
+    pub agenda: Agenda,
     /// Per lane.
     pub slots: Box<[Slots]>,
     pub recent: Recent,
@@ -110,6 +116,23 @@ pub struct Topic {
     pub id: u32,
     /// How many, per lane.
     pub count: Box<[u32]>,
+    /// Where the dialect has an interval.
+    pub pace: Option<Box<Pace>>,
+}
+
+impl Topic {
+    /// The frame, once to each lane that has subscribers.
+    pub fn publish(&self, frame: &Bytes, key: Option<&Arc<str>>, skip: &[ConnId], outgoing: &mut [Vec<Item>]) {
+        for (lane, _) in self.count.iter().enumerate().filter(|(_, n)| **n > 0) {
+            let skip: Vec<ConnId> = skip.iter().filter(|id| id.lane() == lane).copied().collect();
+            outgoing[lane].push(Item::Publish {
+                topic: self.id,
+                frame: frame.clone(),
+                key: key.cloned(),
+                skip: (!skip.is_empty()).then(|| skip.into()),
+            });
+        }
+    }
 }
 
 impl Core {
@@ -239,6 +262,7 @@ impl Core {
         }
         state.join_bytes = 0;
         state.topics = Slab::default();
+        state.agenda.clear();
         for conn in state.slots.iter_mut().flat_map(|s| &mut s.conns) {
             conn.subs.iter_mut().for_each(|s| s.state = SubState::Reset);
             conn.waiting = conn.subs.len() as u32;
@@ -273,6 +297,7 @@ impl State {
             names: HashMap::new(),
             channels: Slab::default(),
             topics: Slab::default(),
+            agenda: Agenda::new(),
             slots: std::iter::repeat_with(Slots::default).take(lanes).collect(),
             recent: Recent::new(config.recent_items_max, config.recent_bytes_max),
             number: 0,

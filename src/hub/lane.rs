@@ -88,6 +88,8 @@ pub enum Item {
     },
     /// A connection's own task or stream has ended.
     Gone(ConnId),
+    /// For the first lane: something is due earlier than its clock knows.
+    LookAtClock,
 }
 
 pub struct Adopted {

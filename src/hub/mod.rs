@@ -20,6 +20,7 @@ mod heartbeat;
 mod joins;
 mod lane;
 mod members;
+mod pace;
 mod recent;
 mod shard;
 mod slab;
@@ -27,6 +28,7 @@ mod task;
 
 use std::io;
 use std::net::TcpStream;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -156,6 +158,7 @@ impl Hub {
             room,
             empty: Notify::new(),
             begun: Instant::now(),
+            next_release_ms: AtomicU64::new(u64::MAX),
         });
         // Made first: should a thread not start, its drop ends those that did.
         let hub = Hub(Arc::new(Inner { core: core.clone(), threads: Mutex::default() }));

@@ -5,7 +5,9 @@
 
 mod admin;
 mod behalf;
+mod call;
 mod connect;
+mod demo;
 mod error;
 mod identity;
 mod jobs;
@@ -24,6 +26,7 @@ use crate::domain::DatabaseUrl;
 
 pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
 pub use behalf::{Access, Behalf};
+pub use call::{Called, Function};
 pub use error::StoreError;
 pub use identity::{RolesRow, SessionRow, UserRow};
 pub use jobs::{JobEnd, JobRow, JobRunRow, JobSession, JobStatus, JobsSeen, Unrun};
