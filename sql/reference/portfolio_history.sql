@@ -4,9 +4,10 @@ select pg_current_snapshot()::text as "snapshot!", p.allowed as "allowed?", 0::b
   from (values (1)) one
   left join (
     select a.allowed, case when a.allowed then (
-             select coalesce(json_agg(json_build_object('at', rowcast_reference.iso(h.at), 'value', h.value) order by h.at), '[]')
+             select coalesce('[' || string_agg(row_to_json(x)::text, ',' order by h.at) || ']', '[]')
                from rowcast_reference.portfolio_history(
-                 p.id, coalesce(to_timestamp($4::bigint / 1e6), now() - interval '1 day'), $5::int) h) end::text as item
+                 p.id, coalesce(to_timestamp($4::bigint / 1e6), now() - interval '1 day'), $5::int) h
+              cross join lateral (select rowcast_reference.iso(h.at) as at, h.value) x) end as item
       from portfolio p
       cross join lateral (select coalesce($2::bool or p.user_id = $1::bigint or p.user_id is null, false) as allowed) a
      where p.id = $3::bigint

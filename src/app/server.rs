@@ -115,8 +115,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     numbers::of_jobs(&mut metrics, runner.counts(), rates.map(|rates| rates.counts()));
     let metrics = Arc::new(metrics);
     let sockets = endpoints.sockets(&shared);
-    let reference = store.pending(MigrationSet::Reference).await.context("cannot look at the database")?;
-    let reference = reference.is_empty().then(|| http::Reference { store: store.clone() });
+    let reference = reference(&config, &store).await?;
     let parts = Parts {
         shared,
         database: Arc::new(store.clone()),
@@ -216,6 +215,16 @@ async fn runner(config: &Config, store: &Store, rates: Option<&Rates>) -> anyhow
         rates.open_channels().await.context("cannot open the rates' channels")?;
     }
     Ok(Runner::new(store.clone(), config.scheduler.clone(), rates.map(|rates| rates.job(cron)).into_iter().collect()))
+}
+
+/// REST of the reference applications, where they are switched on.
+async fn reference(config: &Config, store: &Store) -> anyhow::Result<Option<http::Reference>> {
+    if !config.serves_reference() {
+        return Ok(None);
+    }
+    let pending = store.pending(MigrationSet::Reference).await.context("cannot look at the database")?;
+    anyhow::ensure!(pending.is_empty(), "the reference tables are not up to date: `rowcast migrate --with reference`");
+    Ok(Some(http::Reference { store: store.clone() }))
 }
 
 fn readiness(listener: &ListenerHandle, log: Arc<LogState>) -> Arc<Readiness> {

@@ -5,12 +5,18 @@ mod pages;
 mod rights;
 mod stream;
 
+use std::sync::LazyLock;
+
 use reqwest::{Method, RequestBuilder, Response};
+use rowcast::app::Config;
+use rowcast::auth::jwt::{Algorithm, sign};
 use rowcast::domain::DatabaseUrl;
 use rowcast::store::{MigrationSet, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::kit::{APP_ROLE, Server, TestDb, http_client, patiently};
+use crate::kit::{APP_ROLE, Dir, Server, TestDb, http_client, patiently};
+
+const KEY: &str = "a key of these tests, longer than thirty-two bytes";
 
 /// Users by their numbers. `gone` is no longer active; nobody is 99.
 const PEOPLE: &str = "
@@ -43,8 +49,20 @@ const THINGS: &str = "
 
 async fn world() -> (TestDb<'static>, Server) {
     let db = reference().await;
-    let server = Server::start(&db).await;
+    let server = Server::with(&db.url(), switched_on).await;
     (db, server)
+}
+
+/// With tokens of this key, and the reference's endpoints.
+fn switched_on(config: &mut Config) {
+    static KEY_FILE: LazyLock<Dir> = LazyLock::new(|| {
+        let dir = Dir::new("apps_rest");
+        std::fs::write(dir.path().join("key"), KEY).expect("a directory of our own");
+        dir
+    });
+    config.auth.jwt = true;
+    config.auth.secret_key_file = Some(KEY_FILE.path().join("key"));
+    config.serve_reference();
 }
 
 async fn reference() -> TestDb<'static> {
@@ -60,7 +78,11 @@ async fn reference() -> TestDb<'static> {
 
 /// Who asks, by the user's key; empty: nobody.
 fn as_user(request: RequestBuilder, user: &str) -> RequestBuilder {
-    if user.is_empty() { request } else { request.header("x-test-user", user) }
+    if user.is_empty() {
+        return request;
+    }
+    let claims = json!({ "token_type": "access", "exp": 4_102_444_800i64, "user_id": user });
+    request.bearer_auth(sign(Algorithm::HS256, KEY.as_bytes(), &claims).expect("a key of any length"))
 }
 
 async fn ask(server: &Server, user: &str, method: Method, path: &str, body: &str) -> Response {

@@ -59,7 +59,7 @@ async fn everybody_may_what_is_theirs() {
             let challenge = response.headers().contains_key("www-authenticate");
             let text = response.text().await.expect("text");
             assert_eq!(got, want, "{method} {path} as {user:?}: {text}");
-            let codes = [(401, "unauthorized"), (403, "forbidden"), (404, "not_found")];
+            let codes = [(401, "not_authenticated"), (403, "forbidden"), (404, "not_found")];
             if let Some((_, code)) = codes.iter().find(|(status, _)| *status == want) {
                 let problem: Value = serde_json::from_str(&text).expect("a problem");
                 assert_eq!(problem["code"], *code, "{method} {path} as {user:?}");
