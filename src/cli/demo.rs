@@ -74,10 +74,10 @@ impl Demo {
                 say(&sentence);
             }
             say(&ready_line(&running.url()));
+            let url = running.url();
             say(&format!(
-                "\n  look                  {}/\n  connect with psql     {psql}\n  and change one        {UPDATE}\n  \
-                 stop                  Ctrl-C\n",
-                running.url()
+                "\n  look around           {url}/\n  watch 60 rates move   {url}/rates\n  connect with psql     {psql}\n  \
+                 and change one        {UPDATE}\n  stop                  Ctrl-C\n",
             ));
         })
     }
