@@ -19,17 +19,24 @@ const KEY_FILE: &str = ".rowcast/demo-key";
 const TOKEN_S: i64 = 15 * 60;
 const ROLES: &str = "rowcast_reference.roles";
 
-/// Names and keys of users, and the key that signs their tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct Account {
+    pub name: &'static str,
+    pub id: i64,
+    pub staff: bool,
+}
+
+/// Who there is, and the key that signs their tokens.
 #[derive(Clone, Debug)]
 pub struct Accounts {
-    users: &'static [(&'static str, i64)],
+    users: &'static [Account],
     key_file: PathBuf,
 }
 
 impl Accounts {
     /// Lets the server take tokens that are signed with a key of the demo's own. None where the configuration says itself
     /// who clients are: its keys sign no demo.
-    pub fn open(config: &mut Config, users: &'static [(&'static str, i64)]) -> anyhow::Result<Option<Self>> {
+    pub fn open(config: &mut Config, users: &'static [Account]) -> anyhow::Result<Option<Self>> {
         let auth = &mut config.auth;
         if auth.jwt || auth.sessions || auth.secret_key_file.is_some() || auth.secret_key_env.is_some() {
             return Ok(None);
@@ -37,7 +44,6 @@ impl Accounts {
         let key_file = std::path::absolute(KEY_FILE).context("the working directory")?;
         make_key(&key_file).with_context(|| format!("cannot write {}", key_file.display()))?;
         auth.jwt = true;
-        auth.jwt_check_user = true;
         auth.secret_key_file = Some(key_file.clone());
         auth.roles_sql.get_or_insert_with(|| ROLES.into());
         Ok(Some(Self { users, key_file }))
@@ -47,12 +53,13 @@ impl Accounts {
         let secret = std::fs::read_to_string(&self.key_file).context("the demo's key")?.trim().to_owned();
         let auth = config.auth.clone();
         Ok(std::sync::Arc::new(move |name| {
-            let (_, id) = self.users.iter().find(|(known, _)| *known == name)?;
+            let Account { id, staff, .. } = self.users.iter().find(|account| account.name == name)?;
             let expires_at_s = clock() / 1_000_000 + TOKEN_S;
             let claims = json!({
                 (auth.jwt_type_claim.as_str()): auth.jwt_type,
                 (auth.jwt_user_claim.as_str()): id,
                 (auth.jwt_name_claim.as_str()): name,
+                "is_staff": staff,
                 "exp": expires_at_s,
             });
             let token = jwt::sign(auth.jwt_algorithm, secret.as_bytes(), &claims).ok()?;

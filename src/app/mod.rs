@@ -20,7 +20,7 @@ pub use crate::rates::{Outcome, Progress, RatesError, Report};
 pub use crate::scheduler::Job;
 pub use crate::shutdown::Shutdown;
 pub use crate::store::{Applied, MigrationSet, ServerFacts, SpineFacts, Store, StoreError, TableFacts, Watch};
-pub use accounts::Accounts;
+pub use accounts::{Account, Accounts};
 pub use database::Database;
 pub use pages::TryIt;
 pub use rates::{Rates, RatesSetupError};

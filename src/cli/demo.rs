@@ -8,14 +8,21 @@ use super::globals::Globals;
 use super::migrate::{migrate, migrate_reference};
 use super::out::Out;
 use super::serve::{Server, open_database, ready_line, refused, say};
-use crate::app::{self, Accounts, Extras, Job, TryIt};
+use crate::app::{self, Account, Accounts, Extras, Job, TryIt};
 
 /// About ten of 60 rates move each second.
 const CRON: &str = "* * * * * *";
 /// The reference applications: prices each time, the rest now and then.
 const REFERENCE_CRON: &str = "*/2 * * * * *";
 /// As sql/demo/reference.sql makes them.
-const ACCOUNTS: [(&str, i64); 6] = [("alice", 1), ("bob", 2), ("mia", 3), ("max", 4), ("carl", 5), ("ada", 6)];
+const ACCOUNTS: [Account; 6] = [
+    account("alice", 1, false),
+    account("bob", 2, false),
+    account("mia", 3, false),
+    account("max", 4, false),
+    account("carl", 5, false),
+    account("ada", 6, true),
+];
 /// To paste into psql.
 const UPDATE: &str = include_str!("../../sql/demo/try.sql").trim_ascii_end();
 /// The same for each page.
@@ -81,6 +88,10 @@ impl Demo {
             ));
         })
     }
+}
+
+const fn account(name: &'static str, id: i64, staff: bool) -> Account {
+    Account { name, id, staff }
 }
 
 /// Only an address that somebody has: what else is wrong with it, the start will say.

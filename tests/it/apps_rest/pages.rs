@@ -53,7 +53,9 @@ async fn pages_hold_each_row_once_in_every_order() {
         ("achievements", "achievement", "points", "points"),
     ] {
         for (minus, down) in [("", ""), ("-", "desc")] {
-            let want = db.texts(&format!("select t.id::text as number from {table} t order by {key} {down}, t.id {down}")).await;
+            let want = db
+                .texts(&format!("select t.id::text as number from {table} t order by {key} {down}, t.id {down}"))
+                .await;
             let want: Vec<i64> = want.into_iter().map(|t| t.expect("id").parse().expect("a number")).collect();
             let path = format!("/api/{list}?limit=5&sort={minus}{sort}");
             assert_eq!(walk(&server, &path, list, async || ()).await, want, "{path}");
