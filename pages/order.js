@@ -78,7 +78,7 @@ function explain() {
   const words = {
     4401: "Only those who are signed in may see orders.",
     4403: "This account may not see this order: its customer, its booster, its manager and staff may.",
-    4404: "There is no such order, or this account may not see it.",
+    4404: "There is no such order.",
   };
   $("notice").hidden = phase !== "closed";
   $("notice").textContent = words[code ?? 0] ?? reason;

@@ -14,6 +14,7 @@ import { api, choose, tokenOf } from "./who.js";
 
 const money = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const amount = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
+const HISTORY_MS = 20 * 60_000;
 const who = choose(["alice"], "everybody");
 const monitor = new Monitor();
 /** @type {Map<string, { row: HTMLTableRowElement, cells: Record<string, HTMLElement>, price: number }>} */
@@ -109,7 +110,8 @@ function chart({ portfolio_id: id, portfolio_name }) {
   if (drawn?.id === id) return drawn.chart;
   const history = async () => {
     /** @type {{ at: string, value: number }[]} */
-    const points = await api(who, `/portfolios/${id}/history?points=${POINTS_MAX}`);
+    const since = new Date(Date.now() - HISTORY_MS).toISOString();
+    const points = await api(who, `/portfolios/${id}/history?since=${since}&points=${POINTS_MAX}`);
     return points.map((p) => ({ at: Date.parse(p.at), value: String(p.value) }));
   };
   const say = (/** @type {string} */ value) => money.format(Number(value));

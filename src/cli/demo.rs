@@ -53,6 +53,7 @@ impl Demo {
             say(&format!("{} is in use by another program: taking a free port", config.http.listen));
             config.http.listen = any_port(&config.http.listen);
         }
+        config.say_why_refused();
         let accounts = Accounts::open(&mut config, &ACCOUNTS)?;
         let server = Server::prepare()?;
         let database = open_database(&config)?;

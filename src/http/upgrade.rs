@@ -1,5 +1,6 @@
 //! From an HTTP request to a raw socket.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,7 +114,8 @@ fn visit(request: &Request, caller: Caller) -> Visit {
     Visit {
         identity: caller.identity,
         credential: caller.credential,
-        params: request.path_params().unwrap_or_default(),
+        // As pairs, poem would not give them.
+        params: request.path_params::<BTreeMap<String, String>>().unwrap_or_default().into_iter().collect(),
         query: without_secrets(request.params().unwrap_or_default()),
         ..Visit::default()
     }

@@ -21,6 +21,7 @@ pub struct Stats {
     pub drains: AtomicU64,
     pub dirty_keys: AtomicU64,
     pub view_reads: AtomicU64,
+    pub key_queries: AtomicU64,
     pub view_errors: AtomicU64,
     pub rows_without_channel: AtomicU64,
     pub when_errors: AtomicU64,

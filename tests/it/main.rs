@@ -4,11 +4,13 @@
 
 mod kit;
 
+mod apps;
 mod apps_rest;
 mod architecture;
 mod browser;
 mod cli;
 mod embedded;
+mod examples;
 mod http;
 mod jobs;
 mod kit_itself;

@@ -112,7 +112,7 @@ fn check(config: &Config) -> Result<Checked, Wrong> {
             return Err((key, unknown(name, "neither in the path nor `user`")));
         }
     }
-    for name in config.lookup.keys().filter(|name| known(name)) {
+    if let Some(name) = config.lookup.keys().find(|name| known(name)) {
         return Err((format!("lookup.{name}"), "the path or the user has this name already".into()));
     }
     holes(config, &known)?;
@@ -188,12 +188,13 @@ fn unknown(name: &str, what: &str) -> String {
 
 fn missing(call: &Call) -> String {
     let Call { function, arguments } = call;
+    let count = match arguments.len() {
+        1 => "1 argument".to_owned(),
+        n => format!("{n} arguments"),
+    };
     let reference = function.starts_with("rowcast_reference.");
     let advice = if reference { "; `rowcast migrate --with reference` makes it" } else { "" };
-    format!(
-        "this database has no function {function} that takes {} arguments and may be called{advice}",
-        arguments.len()
-    )
+    format!("this database has no function {function} of {count} that may be called{advice}")
 }
 
 fn told(error: &StoreError, call: &Call) -> String {

@@ -30,7 +30,7 @@ async fn prices_reach_the_page_until_they_are_stopped() {
     page.until(&format!("{} === '1,000,000.00'", value_of("GEM"))).await;
     assert_eq!(page.text("#name").await, "Sample Portfolio");
     // Its history is there before anything moves, and can be read with the keyboard.
-    page.until("document.querySelector('#chart .line').getAttribute('d').split('L').length > 20").await;
+    page.until("document.querySelector('#chart .line').getAttribute('d').split('L').length > 10").await;
     page.eval("document.querySelector('#chart svg').focus()").await;
     page.press("Home").await;
     page.until("/: [\\d,]+\\.\\d\\d$/.test(document.querySelectorAll('#chart figcaption span')[1].textContent)").await;
