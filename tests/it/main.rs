@@ -4,6 +4,7 @@
 
 mod kit;
 
+mod apps_rest;
 mod apps;
 mod apps_rest;
 mod architecture;

@@ -85,8 +85,13 @@ fn as_user(request: RequestBuilder, user: &str) -> RequestBuilder {
     request.bearer_auth(sign(Algorithm::HS256, KEY.as_bytes(), &claims).expect("a key of any length"))
 }
 
+thread_local! {
+    /// One for each test: they run on threads of their own.
+    static CLIENT: reqwest::Client = http_client();
+}
+
 async fn ask(server: &Server, user: &str, method: Method, path: &str, body: &str) -> Response {
-    let mut request = as_user(http_client().request(method, server.http(path)), user);
+    let mut request = as_user(CLIENT.with(Clone::clone).request(method, server.http(path)), user);
     if !body.is_empty() {
         request = request.header("content-type", "application/json").body(body.to_owned());
     }
