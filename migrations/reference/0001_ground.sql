@@ -47,7 +47,7 @@ begin
 
   users := to_regclass(format('%I.auth_user', home));
   if users is not null then
-    select string_agg(w.name, ', ') into taken
+    select string_agg(w.name, ', ' order by w.name) into taken
       from (values ('id', '{int4,int8}'::text[]), ('username', '{varchar,text}'), ('first_name', '{varchar,text}'), ('last_name', '{varchar,text}'),
                    ('is_active', '{bool}'), ('is_staff', '{bool}'), ('is_superuser', '{bool}')) w (name, types)
      where not exists (select from pg_attribute a join pg_type y on y.oid = a.atttypid
