@@ -4,8 +4,8 @@
 
 mod kit;
 
-mod apps_rest;
 mod apps;
+mod apps_rest;
 mod apps_rest;
 mod architecture;
 mod browser;
