@@ -109,8 +109,8 @@ function chart({ portfolio_id: id, portfolio_name }) {
   if (id === null) return null;
   if (drawn?.id === id) return drawn.chart;
   const history = async () => {
-    /** @type {{ at: string, value: number }[]} */
     const since = new Date(Date.now() - HISTORY_MS).toISOString();
+    /** @type {{ at: string, value: number }[]} */
     const points = await api(who, `/portfolios/${id}/history?since=${since}&points=${POINTS_MAX}`);
     return points.map((p) => ({ at: Date.parse(p.at), value: String(p.value) }));
   };

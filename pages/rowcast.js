@@ -71,6 +71,8 @@ const SETTLED_MS = 10_000;
 const FINAL_CODES = new Set([1000, 1002, 1003, 1007, 1008, 1009, 4400, 4403, 4404]);
 const UNAUTHENTICATED = 4401;
 const LATER_CODES = new Set([1013, 4429]);
+/** The `id` of our `auth` commands. */
+const AUTH = "auth";
 /** Errors of a subscribe that pass (docs/ERRORS.md). */
 const PASSING_ERRORS = new Set(["not_ready", "overloaded", "database_unavailable", "view_timeout"]);
 
@@ -154,7 +156,8 @@ class Client {
       address: () => absolute(options.url ?? "/ws"),
       token: options.token,
       status: options.status,
-      opened: (secret) => secret !== undefined && this.#line.send({ type: "auth", token: secret }),
+      // Commands are worked on one after another: what is subscribed to next is so in this name.
+      opened: (secret) => secret !== undefined && this.#line.send({ type: "auth", token: secret, id: AUTH }),
       heard: (text) => this.#receive(text),
       lost: () => {
         for (const c of this.#channels.values()) {
@@ -239,10 +242,18 @@ class Client {
         channel.live = false;
         channel.handlers.reset?.(frame.code, frame.message);
         break;
+      case "unsubscribed":
+        // Not by us: the right to listen was lost.
+        if (!channel || !frame.code) break;
+        channel.cursor = null;
+        channel.live = false;
+        channel.handlers.error?.(frame.code, frame.message);
+        break;
       case "token_expiring":
         this.#refresh();
         break;
       case "error":
+        if (frame.id === AUTH) return this.#line.refused(frame.message, PASSING_ERRORS.has(frame.code));
         this.#line.erred();
         if (!channel) {
           console.warn("rowcast:", frame.code, frame.message);
@@ -262,7 +273,7 @@ class Client {
     const { token } = this.#options;
     if (typeof token !== "function") return;
     try {
-      this.#line.send({ type: "auth", token: await token() });
+      this.#line.send({ type: "auth", token: await token(), id: AUTH });
     } catch (error) {
       console.warn("rowcast: no new token:", said(error));
     }
@@ -401,6 +412,16 @@ class Line {
     }, quietMs * 1.2);
   }
 
+  /**
+   * Our token was not taken, in words instead of by a close code.
+   *
+   * @param {string} reason
+   * @param {boolean} passing  it may be taken later
+   */
+  refused(reason, passing) {
+    this.#closed({ code: passing ? 1013 : UNAUTHENTICATED, reason });
+  }
+
   /** @param {string} text */
   #hear(text) {
     const { messages } = this.#status;
@@ -408,7 +429,7 @@ class Line {
     this.#owner.heard(text);
   }
 
-  /** @param {CloseEvent} e */
+  /** @param {{ code: number, reason: string }} e */
   #closed({ code, reason }) {
     const wasLive = this.#liveSince > 0;
     const why = reason || (code !== 1006 ? `closed with code ${code}` : wasLive ? "connection lost" : "no connection");

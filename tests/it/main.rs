@@ -6,7 +6,6 @@ mod kit;
 
 mod apps;
 mod apps_rest;
-mod apps_rest;
 mod architecture;
 mod browser;
 mod cli;

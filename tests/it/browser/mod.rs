@@ -19,7 +19,8 @@ async fn demo(db: &TestDb<'_>, listen: &str) -> Running {
 async fn fits_a_phone(page: &mut cdp::Page) {
     page.resize(320, 640).await;
     page.prefer("prefers-color-scheme", "dark").await;
-    page.prefer("prefers-reduced-motion", "reduce").await;
     assert_eq!(page.eval("document.documentElement.scrollWidth <= 320").await, true);
     assert_eq!(page.eval("getComputedStyle(document.body).backgroundColor").await, "rgb(15, 20, 26)");
+    page.prefer("prefers-reduced-motion", "reduce").await;
+    page.until("document.getAnimations().length === 0").await;
 }

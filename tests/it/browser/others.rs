@@ -39,7 +39,7 @@ async fn connections_are_counted_by_channel() {
     let db = TestDb::bare().await;
     let mut server = demo(&db, "127.0.0.1:0").await;
     let mut client = ws::Client::connect(&server.ws("/ws")).await;
-    client.send(r#"{"type":"subscribe","channels":["rates","order:4"]}"#).await;
+    client.send(serde_json::json!({"type": "subscribe", "channels": ["rates", "order:4"]})).await;
     page.goto(&server.http("/connections")).await;
     page.until("document.querySelector('#phase').textContent === 'answering'").await;
     let tile = |name: &str| format!("document.querySelector('#tile-{name} + .big').textContent");
