@@ -2,6 +2,7 @@
 //!
 //! `start` wires a server; the rest is what the command line asks of the database without one.
 
+mod accounts;
 mod auth;
 mod database;
 mod endpoints;
@@ -22,7 +23,8 @@ pub use crate::store::{
     ApiKeyFacts, Applied, FxFacts, JobFacts, MigrationSet, ProviderFacts, ServerFacts, SpineFacts, Store, StoreError,
     TableFacts, Watch,
 };
-pub use auth::{TokenError, TokenWish, demo_key, token};
+pub use accounts::{Account, Accounts};
+pub use auth::{TokenError, TokenWish, token};
 pub use database::Database;
 pub use pages::TryIt;
 pub use rates::{JOB as REFRESH_JOB, Rates, RatesSetupError};

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::accounts::Accounts;
 use super::database::Database;
 use super::database_url;
 use super::endpoints::Endpoints;
@@ -43,6 +44,7 @@ const SERVICE_RESTART: u16 = 1012;
 pub struct Extras {
     pub jobs: Vec<Job>,
     pub try_it: Option<TryIt>,
+    pub accounts: Option<Accounts>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +125,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         readiness: readiness.clone(),
         metrics: Arc::new(move || metrics.render()),
         pages: pages::all(extras.try_it.as_ref()),
+        mint: extras.accounts.map(|accounts| accounts.mint(&config, clock.clone())),
         sockets,
         reference,
         rates: Some(http::Rates { store: store.clone(), fx_engine: endpoints.fx_engine.clone(), clock: clock.clone() }),

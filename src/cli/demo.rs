@@ -9,14 +9,31 @@ use super::globals::Globals;
 use super::migrate::{migrate, migrate_reference};
 use super::out::Out;
 use super::serve::{Server, open_database, ready_line, refused, say};
-use crate::app::{self, Config, Extras, Job, Store, TryIt};
+use crate::app::{self, Account, Accounts, Config, Extras, Job, Store, TryIt};
 
 /// The walk has about one currency in three move in each step.
 const CRON: &str = "*/2 * * * * *";
 /// The reference applications: prices each time, the rest now and then.
 const REFERENCE_CRON: &str = "*/2 * * * * *";
+/// As sql/demo/reference.sql makes them.
+const ACCOUNTS: [Account; 6] = [
+    account("alice", 1, false),
+    account("bob", 2, false),
+    account("mia", 3, false),
+    account("max", 4, false),
+    account("carl", 5, false),
+    account("ada", 6, true),
+];
 /// To paste into psql.
 const UPDATE: &str = include_str!("../../sql/demo/try.sql").trim_ascii_end();
+/// The same for each page.
+const STATEMENTS: [(&str, &str); 5] = [
+    ("index", UPDATE),
+    ("rates", UPDATE),
+    ("portfolio", include_str!("../../sql/demo/try_portfolio.sql").trim_ascii_end()),
+    ("order", include_str!("../../sql/demo/try_order.sql").trim_ascii_end()),
+    ("learning", include_str!("../../sql/demo/try_learning.sql").trim_ascii_end()),
+];
 
 /// See it move: 60 exchange rates, refreshed by a job every two seconds, on a live page
 ///
@@ -34,12 +51,13 @@ impl Demo {
         }
         // It shows itself to whoever looks; what a rule speaks of is as it says.
         config.connection.open = true;
-        app::demo_key(&mut config)?;
         app::start_logging(&config)?;
         if taken(&config.http.listen) {
             say(&format!("{} is in use by another program: taking a free port", config.http.listen));
             config.http.listen = any_port(&config.http.listen);
         }
+        config.say_why_refused();
+        let accounts = Accounts::open(&mut config, &ACCOUNTS)?;
         let server = Server::prepare()?;
         let database = open_database(&config)?;
         if let Some(sentence) = database.announcement() {
@@ -61,17 +79,20 @@ impl Demo {
                 let store = store.clone();
                 async move { store.move_demo_reference().await }
             });
-            let try_it = TryIt { psql: psql.clone(), update: update.clone() };
-            let extras = Extras { jobs: vec![reference], try_it: Some(try_it) };
+            let statement = |(page, sql): &(&'static str, &str)| {
+                (*page, if *sql == UPDATE { update.clone() } else { (*sql).to_owned() })
+            };
+            let try_it = TryIt { psql: psql.clone(), statements: STATEMENTS.iter().map(statement).collect() };
+            let extras = Extras { jobs: vec![reference], try_it: Some(try_it), accounts };
             app::start(config, &database, extras).await.map_err(refused)
         };
         server.run(start, |running| {
             say(&ready_line(&running.url()));
+            let url = running.url();
             let update = update.get().map_or(UPDATE, String::as_str);
             say(&format!(
-                "\n  watch 60 rates move   {}/rates\n  connect with psql     {psql}\n  and change one        {update}\n  \
-                 stop                  Ctrl-C\n",
-                running.url()
+                "\n  look around           {url}/\n  watch 60 rates move   {url}/rates\n  connect with psql     {psql}\n  \
+                 and change one        {update}\n  stop                  Ctrl-C\n",
             ));
         })
     }
@@ -91,6 +112,10 @@ async fn simulate_rates(config: &mut Config, store: &Store) -> Result<(), Failur
     config.provider.source.insert("simulated".into(), Default::default());
     config.rates.refresh_cron = CRON.into();
     Ok(())
+}
+
+const fn account(name: &'static str, id: i64, staff: bool) -> Account {
+    Account { name, id, staff }
 }
 
 /// Only an address that somebody has: what else is wrong with it, the start will say.

@@ -52,6 +52,15 @@ pub fn all(
     tables.into_iter().map(|(name, table)| Ok((name.clone(), read(&table).map_err(|why| (name, why))?))).collect()
 }
 
+/// Lets the compiled-in endpoints turn clients away by close code, which a browser shows to its page.
+pub fn reject_by_close(own: &mut BTreeMap<String, EndpointTable>) {
+    let Value::Table(compiled) = reference() else { return };
+    for name in compiled.into_iter().map(|(name, _)| name) {
+        let EndpointTable(table) = own.entry(name).or_insert_with(|| EndpointTable(Table::new()));
+        table.entry("reject").or_insert_with(|| "close".into());
+    }
+}
+
 fn reference() -> Value {
     let mut file: Table = toml::from_str(REFERENCE).expect("a test reads it");
     file.remove("endpoint").expect("it has endpoints")

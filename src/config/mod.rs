@@ -98,6 +98,11 @@ impl Config {
         }
     }
 
+    /// The reference's endpoints say by close code why they refuse: a browser shows its page nothing else.
+    pub fn say_why_refused(&mut self) {
+        endpoints::reject_by_close(&mut self.endpoint);
+    }
+
     pub fn serves_reference(&self) -> bool {
         self.endpoints.with.contains(&With::Reference)
     }

@@ -9,6 +9,7 @@
 mod acceptor;
 mod apps;
 mod config;
+mod demo;
 mod docs;
 mod front;
 mod handshake;
@@ -39,6 +40,7 @@ use crate::connection::{Shared, native};
 
 pub use apps::Reference;
 pub use config::Config;
+pub use demo::{Mint, Minted};
 pub use health::{Check, Database, Readiness};
 pub use identify::{authenticated, caller};
 pub use page::Page;
@@ -47,6 +49,7 @@ pub use rates::Rates;
 pub use upgrade::{Admit, Adopt, Credentials, SocketRoute};
 
 use acceptor::{RawAcceptor, Registry};
+use demo::DemoToken;
 use front::{Cors, Front};
 use health::Answer;
 use identify::Identified;
@@ -64,6 +67,8 @@ pub struct Parts {
     /// The text of `/metrics`.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub pages: Vec<Page>,
+    /// None: this is no demo.
+    pub mint: Option<Mint>,
     /// WebSocket paths besides `/ws`.
     pub sockets: Vec<SocketRoute>,
     /// None: the paths of rates answer that there are none.
@@ -133,7 +138,7 @@ pub fn openapi_yaml() -> String {
 const NATIVE_PROTOCOL: &str = "rowcast.v1";
 
 fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Cors>) -> Result<Route, HttpError> {
-    let Parts { shared, database, readiness, metrics, pages, sockets, rates, reference, grace: _ } = parts;
+    let Parts { shared, database, readiness, metrics, pages, mint, sockets, rates, reference, grace: _ } = parts;
     let room = room(config.connections_max, &shared);
     let adopt = shared.clone();
     let native = SocketRoute {
@@ -170,6 +175,9 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Co
         let upgrade =
             Upgrade { route: socket, registry: registry.clone(), timeout, auth: auth.clone(), room: room.clone() };
         route = route.try_at(&path, get(upgrade)).map_err(|_| HttpError::Route(path))?;
+    }
+    if let Some(mint) = mint {
+        route = route.at("/demo/token", get(DemoToken(mint)));
     }
     for page in docs::pages().into_iter().chain(pages) {
         let path = page.path.clone();

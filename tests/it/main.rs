@@ -11,6 +11,7 @@ mod browser;
 mod cli;
 mod django;
 mod embedded;
+mod examples;
 mod http;
 mod jobs;
 mod kit_itself;

@@ -1,14 +1,9 @@
 use serde_json::json;
 
-use super::cdp;
-use crate::kit::{Binary, Running, TestDb, wait_until};
+use super::{LIVE, cdp, demo};
+use crate::kit::{TestDb, wait_until};
 
-const LIVE: &str = "document.querySelector('#phase').textContent === 'live'";
 const ALL_THERE: &str = "document.querySelectorAll('#pairs li').length === 60";
-
-async fn demo(db: &TestDb<'_>, listen: &str) -> Running {
-    Binary::new(&["demo", "--listen", listen]).env("DATABASE_URL", &db.url()).start().ready().await
-}
 
 fn rate_is(text: &str) -> String {
     format!("document.querySelector('#pair-USD_NGN .rate').textContent === {text:?}")

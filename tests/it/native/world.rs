@@ -450,6 +450,7 @@ impl Server {
             pages: vec![Page::new("/hello", "text/html; charset=utf-8", "<p>hello")],
             sockets: Vec::new(),
             rates: None,
+            mint: None,
             reference: None,
             grace: std::time::Duration::from_secs(2),
         };
