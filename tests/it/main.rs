@@ -5,6 +5,7 @@
 mod kit;
 
 mod architecture;
+mod auth;
 mod browser;
 mod cli;
 mod embedded;

@@ -26,7 +26,7 @@ impl Server {
         change(&mut config);
         let database = Database::open(&config).expect("a configured database needs no start");
         let running = app::start(config, &database, Extras::default()).await;
-        let running = running.unwrap_or_else(|e| panic!("the server does not start: {e}"));
+        let running = running.unwrap_or_else(|e| panic!("the server does not start: {e:#}"));
         Self { url: running.url(), running: Some(running) }
     }
 
