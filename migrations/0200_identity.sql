@@ -15,7 +15,7 @@ end $$;
 comment on function rowcast.django_sessions is 'The sessions of these keys that have not expired.';
 
 create function rowcast.django_users(
-  users regclass, columns json, ids text[],
+  users regclass, columns jsonb, ids text[],
   out id text, out username text, out password text, out active bool, out staff bool
 )
   returns setof record
@@ -59,7 +59,7 @@ comment on function rowcast.django_users is
   'an empty one is not there.';
 
 create function rowcast.django_user_named(
-  users regclass, columns json, name text,
+  users regclass, columns jsonb, name text,
   out id text, out username text, out password text, out active bool, out staff bool
 )
   returns setof record

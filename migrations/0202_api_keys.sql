@@ -47,7 +47,7 @@ begin
   perform rowcast.begin_change();
   if name is null or name = '' or octet_length(name) > 100 or name ~ '[\u0001-\u001f\u007f-\u009f]' then
     raise exception using errcode = 'RC013', message = 'a key''s name must be 1 to 100 bytes long, without control characters',
-      hint = 'select rowcast.create_api_key(''importer'', publish => ''{orders:{id}}'')';
+      hint = 'select rowcast.create_api_key(''importer'', publish => ''{"orders:{id}"}'')';
   end if;
   if exists (select from rowcast.api_key k where k.name = create_api_key.name) then
     raise exception using errcode = 'RC013', message = format('there is a key named %s', name),

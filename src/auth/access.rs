@@ -4,9 +4,11 @@
 //! patterns match is open to whom one of them lets in; one that none matches is open to nobody, or, where the configuration
 //! says so, to all. What begins with `rowcast.` is our own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::domain::{ChannelName, Identity, Pattern};
@@ -28,6 +30,8 @@ pub enum Verdict {
     Denied,
     /// No rule speaks of this channel.
     Unopened,
+    /// The database did not answer.
+    Unknown,
 }
 
 pub struct Access {
@@ -79,34 +83,58 @@ impl Access {
         Ok(true)
     }
 
-    pub async fn ask(&self, action: Action, who: &Identity, channel: &ChannelName) -> Result<Verdict, StoreError> {
-        Ok(self.ask_all(action, &[(who, channel)]).await?[0])
+    pub async fn ask(&self, action: Action, who: &Identity, channel: &ChannelName) -> Verdict {
+        self.ask_all(action, &[(who, channel)], None).await[0]
     }
 
-    /// In the order of the questions; one statement for each `BATCH` conditions.
+    /// In the order of the questions. One statement for a rule's conditions (for each `BATCH` of them), rules side by side: a
+    /// slow one is `Unknown` after `limit`, and the others know.
     pub async fn ask_all(
         &self,
         action: Action,
         questions: &[(&Identity, &ChannelName)],
-    ) -> Result<Vec<Verdict>, StoreError> {
+        limit: Option<Duration>,
+    ) -> Vec<Verdict> {
         let rules = self.rules();
         let mut verdicts = vec![Verdict::Denied; questions.len()];
-        let mut asked = Vec::new();
+        let mut asked: HashMap<i32, Vec<(usize, AccessRequest)>> = HashMap::new();
         for (n, (who, channel)) in questions.iter().enumerate() {
             match rules.opinion(action, who, channel, self.open) {
                 Opinion::Said(verdict) => verdicts[n] = verdict,
-                Opinion::Ask(requests) => asked.extend(requests.into_iter().map(|request| (n, request))),
-            }
-        }
-        for batch in asked.chunks(BATCH) {
-            let requests: Vec<AccessRequest> = batch.iter().map(|(_, request)| request.clone()).collect();
-            for ((n, _), allowed) in batch.iter().zip(self.store.check_access(&requests).await?) {
-                if allowed {
-                    verdicts[*n] = Verdict::Allowed;
+                Opinion::Ask(requests) => {
+                    for request in requests {
+                        asked.entry(request.rule).or_default().push((n, request));
+                    }
                 }
             }
         }
-        Ok(verdicts)
+        let answers = join_all(asked.values().flat_map(|of_rule| of_rule.chunks(BATCH)).map(async |batch| {
+            let requests: Vec<AccessRequest> = batch.iter().map(|(_, request)| request.clone()).collect();
+            let asking = self.store.check_access(&requests);
+            let answer = match limit {
+                None => asking.await,
+                Some(limit) => tokio::time::timeout(limit, asking).await.unwrap_or(Err(StoreError::Timeout)),
+            };
+            (batch, answer)
+        }));
+        for (batch, answer) in answers.await {
+            match answer {
+                Ok(allowed) => {
+                    for ((n, _), _) in batch.iter().zip(allowed).filter(|(_, allowed)| *allowed) {
+                        verdicts[*n] = Verdict::Allowed;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, rule = batch[0].1.rule, "auth.access: a rule could not be asked");
+                    for (n, _) in batch.iter() {
+                        if verdicts[*n] != Verdict::Allowed {
+                            verdicts[*n] = Verdict::Unknown;
+                        }
+                    }
+                }
+            }
+        }
+        verdicts
     }
 
     /// Can a change of data take this channel from somebody who listens to it?
@@ -220,6 +248,7 @@ mod tests {
             roles: None,
             claims: None,
             asks: false,
+            revision: String::new(),
             reads: Vec::new(),
         };
         change(&mut row);

@@ -153,28 +153,17 @@ impl Roster {
                 questions.len() - 1
             }));
         }
-        let asked = tokio::time::timeout(self.timeout, self.access.ask_all(Action::Listen, &questions)).await;
-        let verdicts = match asked {
-            Ok(Ok(verdicts)) => Some(verdicts),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "auth.recheck failed: the subscriptions are closed");
-                None
-            }
-            Err(_) => {
-                tracing::warn!("auth.recheck took longer than auth.recheck_timeout_ms: the subscriptions are closed");
-                None
-            }
-        };
+        let verdicts = self.access.ask_all(Action::Listen, &questions, Some(self.timeout)).await;
         let mut kept = true;
         for ((member, channel), n) in subscriptions.iter().zip(of) {
-            match verdicts.as_ref().map(|v| v[n]) {
-                Some(Verdict::Allowed) => {}
-                Some(Verdict::Unopened) if member.has_own_door() => {}
-                lost => {
-                    kept = false;
-                    member.expel(channel, if lost.is_some() { Code::AccessLost } else { Code::AccessUnknown });
-                }
-            }
+            let code = match verdicts[n] {
+                Verdict::Allowed => continue,
+                Verdict::Unopened if member.has_own_door() => continue,
+                Verdict::Unknown => Code::AccessUnknown,
+                Verdict::Denied | Verdict::Unopened => Code::AccessLost,
+            };
+            kept = false;
+            member.expel(channel, code);
         }
         kept
     }

@@ -15,6 +15,8 @@ pub struct AccessRow {
     pub claims: Option<serde_json::Value>,
     /// Has a condition in SQL.
     pub asks: bool,
+    /// Differs when the rule was defined again.
+    pub revision: String,
     /// The sources that its condition reads.
     pub reads: Vec<i32>,
 }

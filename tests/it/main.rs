@@ -7,6 +7,7 @@ mod kit;
 mod apps;
 mod apps_rest;
 mod architecture;
+mod auth;
 mod browser;
 mod cli;
 mod django;
