@@ -15,7 +15,7 @@ end $$;
 comment on function rowcast.django_sessions is 'The sessions of these keys that have not expired.';
 
 create function rowcast.django_users(
-  users regclass, columns json, ids text[],
+  users regclass, columns jsonb, ids text[],
   out id text, out username text, out password text, out active bool, out staff bool
 )
   returns setof record
@@ -58,6 +58,28 @@ comment on function rowcast.django_users is
   'Users by their keys as text. columns names the columns: id, username, password, is_active, is_staff, is_superuser; '
   'an empty one is not there.';
 
+create function rowcast.django_user_named(
+  users regclass, columns jsonb, name text,
+  out id text, out username text, out password text, out active bool, out staff bool
+)
+  returns setof record
+  language plpgsql stable
+  set search_path = pg_catalog, pg_temp
+  as $$
+declare
+  found_id text;
+begin
+  if coalesce(columns ->> 'username', '') <> '' then
+    execute format('select u.%I::text from %s u where u.%I = $1', columns ->> 'id', users, columns ->> 'username')
+      into found_id using name;
+  end if;
+  if found_id is not null then
+    return query select * from rowcast.django_users(users, columns, array[found_id]);
+  end if;
+end $$;
+
+comment on function rowcast.django_user_named is 'The user with this name, for `rowcast token`.';
+
 create function rowcast.roles_of(fn regprocedure, users text[], out id text, out roles text[])
   returns setof record
   language plpgsql stable
@@ -77,4 +99,4 @@ end $$;
 
 comment on function rowcast.roles_of is 'The roles of some users, by the function that auth.roles_sql names.';
 
-revoke all on function rowcast.django_sessions, rowcast.django_users, rowcast.roles_of from public;
+revoke all on function rowcast.django_user_named, rowcast.django_sessions, rowcast.django_users, rowcast.roles_of from public;

@@ -54,7 +54,7 @@ function chartOf(item) {
 
 /**
  * @param {{ source_currency: string, destination_currency: string, rate: string, previous: string | null,
- *   updated_at?: string, confidence?: string, sources?: string[], cached?: boolean, expired?: boolean }} row
+ *   updated_at?: string, confidence?: string, sources?: string[], cached?: boolean, expired?: boolean, held_until?: string | null }} row
  * @param {boolean} moved  a change that just happened, not the state that we found
  */
 function show(row, moved) {
@@ -63,12 +63,13 @@ function show(row, moved) {
   const before = pair.text || row.previous;
   pair.text = row.rate;
   pair.rate.textContent = grouped(row.rate);
+  pair.rate.toggleAttribute("data-long", row.rate.length > 12);
   const base = moved && before ? before : row.previous;
   const percent = base ? ((Number(row.rate) - Number(base)) / Number(base)) * 100 : 0;
   const way = showChange(pair.change, percent, base ? `${Math.abs(percent).toFixed(2)} %` : "");
   // Where the table has it: how sure the rate is, and who quoted it.
   const sure = row.expired ? "expired" : row.cached ? `${row.confidence}, last good` : row.confidence;
-  pair.meta.textContent = [sure, row.sources?.join(", ")].filter(Boolean).join(" · ");
+  pair.meta.textContent = [sure, byHand(row.held_until) || row.sources?.join(", ")].filter(Boolean).join(" · ");
   pair.meta.title = pair.meta.textContent;
   pair.meta.hidden = !pair.meta.textContent;
   pair.chart.add(Date.parse(row.updated_at ?? "") || Date.now(), row.rate);
@@ -92,6 +93,13 @@ function add(key, row) {
   const after = [...pairs.keys()].filter((k) => rank(k) > rank(key)).sort((a, b) => (rank(a) < rank(b) ? -1 : 1))[0];
   $("pairs").insertBefore(item, after ? pairs.get(after).item : null);
   return pair;
+}
+
+/** @param {string | null | undefined} until  how long a rate that somebody typed stands */
+function byHand(until) {
+  if (until === "infinity") return "by hand";
+  const at = new Date(until ?? NaN);
+  return at.getTime() > Date.now() ? `by hand until ${at.toLocaleTimeString([], { timeStyle: "short" })}` : "";
 }
 
 /** The dollar's pairs first, then by name; wherever a new one comes, it finds its place. */

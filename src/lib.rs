@@ -3,7 +3,9 @@
 
 pub mod app;
 pub mod auth;
+pub mod chaos;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod connection;
 pub mod domain;

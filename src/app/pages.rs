@@ -9,7 +9,7 @@ use crate::http::Page;
 pub struct TryIt {
     pub psql: String,
     /// A page's name, and the statement that changes what it shows.
-    pub statements: Vec<(&'static str, &'static str)>,
+    pub statements: Vec<(&'static str, String)>,
 }
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -30,7 +30,7 @@ pub fn all(try_it: Option<&TryIt>) -> Vec<Page> {
     let mut pages: Vec<Page> = client.into_iter().map(page).collect();
     if let Some(TryIt { psql, statements }) = try_it {
         let statements: Map<String, Value> =
-            statements.iter().map(|(page, statement)| ((*page).into(), (*statement).into())).collect();
+            statements.iter().map(|(page, statement)| ((*page).into(), statement.as_str().into())).collect();
         let typed = json!({ "psql": psql, "statements": statements }).to_string();
         pages.extend(demo().into_iter().map(page));
         pages.push(Page::new("/pages/try.json", "application/json", typed));

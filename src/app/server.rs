@@ -108,6 +108,9 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     let auth = super::auth::open(&config, &store, &clock).await.context("[auth]")?;
     let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains, auth)
         .context("[connection]")?;
+    router.guard_by(shared.roster.clone());
+    crate::domain::Guard::reload(&*shared.roster).await;
+    crate::connection::start_clock(&shared.roster);
     let readiness = readiness(&listener, log.clone());
     let rates = Rates::new(&config, &store).map_err(anyhow::Error::from)?;
     let runner = runner(&config, &store, rates.as_ref()).await?;
@@ -122,7 +125,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         readiness: readiness.clone(),
         metrics: Arc::new(move || metrics.render()),
         pages: pages::all(extras.try_it.as_ref()),
-        mint: extras.accounts.map(|accounts| accounts.mint(&config, clock.clone())).transpose()?,
+        mint: extras.accounts.map(|accounts| accounts.mint(&config, clock.clone())),
         sockets,
         reference,
         rates: Some(http::Rates { store: store.clone(), fx_engine: endpoints.fx_engine.clone(), clock: clock.clone() }),

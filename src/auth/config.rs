@@ -60,6 +60,8 @@ pub struct Config {
     pub session_backends: Vec<String>,
     /// How often the sessions, users and keys behind open connections are looked at again.
     pub recheck_interval_ms: u64,
+    /// How long the stream waits for subscriptions to be checked when data that rules read has changed; then they end.
+    pub recheck_timeout_ms: u64,
     /// Function from a user's key as text to `text[]`, such as `app.roles`: its roles are added.
     pub roles_sql: Option<String>,
     /// Origins whose pages may open WebSockets, as Django's ALLOWED_HOSTS or with a scheme. Empty: the request's own host.
@@ -126,6 +128,7 @@ impl Default for Config {
             session_salt: "django.contrib.sessions.SessionStore".into(),
             session_backends: texts(&["django.contrib.auth.backends.ModelBackend"]),
             recheck_interval_ms: 15_000,
+            recheck_timeout_ms: 2_000,
             roles_sql: None,
             origins: Vec::new(),
             origin_required: false,

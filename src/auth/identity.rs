@@ -62,7 +62,7 @@ fn of(Person { user, name, staff, mut roles }: Person, mut claims: Map<String, V
         staff,
         roles,
         claims: Value::Object(claims).to_string().into(),
-        expires_at_us: None,
+        ..Identity::default()
     }
 }
 

@@ -5,6 +5,7 @@
 //! ```
 //! Nothing of it is asked where no credentials are offered: such a client is anonymous.
 
+mod access;
 mod config;
 mod identity;
 pub mod jwt;
@@ -12,11 +13,13 @@ mod origin;
 mod secret;
 pub mod session;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::domain::{Caller, Credential, Identity};
+use crate::domain::{Caller, Credential, Identity, Pattern, Scope};
 use crate::store::{Store, StoreError};
 
+pub use access::{Access, Action, Verdict};
 pub use config::{Carrier, Config, SecretError, Secrets, UserColumns};
 pub use origin::Origins;
 pub use secret::Secret;
@@ -27,6 +30,9 @@ use session::Sessions;
 
 /// Microseconds since 1970, UTC.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// How the secret of an API key begins.
+const KEY_PREFIX: &str = "rck_";
 
 pub struct Auth {
     config: Config,
@@ -65,6 +71,8 @@ pub enum Refusal {
     UserNotFound,
     #[error("User is inactive")]
     UserInactive,
+    #[error("This API key is not valid")]
+    Key,
     /// Tokens are not taken here.
     #[error("Tokens are not accepted here")]
     NoTokens,
@@ -111,12 +119,21 @@ impl Auth {
         &self.config
     }
 
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     pub fn origins(&self) -> &Origins {
         &self.origins
     }
 
     pub fn takes(&self, carrier: Carrier) -> bool {
-        self.tokens.is_some() && self.config.carriers.contains(&carrier)
+        self.config.carriers.contains(&carrier)
+    }
+
+    /// Is this a credential that we know how to judge? Where tokens are not taken, one is as good as none.
+    pub fn judges(&self, token: &str) -> bool {
+        self.tokens.is_some() || token.starts_with(KEY_PREFIX)
     }
 
     pub fn takes_sessions(&self) -> bool {
@@ -128,6 +145,9 @@ impl Auth {
     }
 
     pub async fn token(&self, token: &str) -> Result<Caller, Refusal> {
+        if token.starts_with(KEY_PREFIX) {
+            return self.key(token).await;
+        }
         let tokens = self.tokens.as_ref().ok_or(Refusal::NoTokens)?;
         let claims = tokens.verify(token, self.now_us() / 1_000_000).await?;
         let mut person = Person::of_token(&self.config, &claims);
@@ -153,6 +173,59 @@ impl Auth {
         person.roles.extend(self.roles(&user.id).await?);
         let identity: Identity = of_user(person);
         Ok(Caller { identity: Arc::new(identity), credential: Credential::Session(key.into()) })
+    }
+
+    /// Of these, what holds no longer: sessions, keys, and users where those of tokens are looked up. Tokens end by themselves.
+    pub async fn ended(&self, callers: &[Caller]) -> Result<HashSet<(Credential, Option<Arc<str>>)>, StoreError> {
+        let (mut sessions, mut keys, mut users) = (Vec::new(), Vec::new(), Vec::new());
+        for caller in callers {
+            match (&caller.credential, &caller.identity.user) {
+                (Credential::Session(key), _) => sessions.push(key.to_string()),
+                (Credential::ApiKey(id), _) => keys.push(*id),
+                (Credential::Token, Some(user)) if self.config.jwt_check_user => users.push(user.to_string()),
+                _ => {}
+            }
+        }
+        for ids in [&mut sessions, &mut users] {
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        let sessions = match &self.sessions {
+            Some(found) if !sessions.is_empty() => found.users(&sessions).await?,
+            _ => Default::default(),
+        };
+        let keys = if keys.is_empty() { keys } else { self.store.api_keys_alive(&keys).await? };
+        let active = match users.is_empty() {
+            true => Default::default(),
+            false => session::users(&self.store, &self.config, &users).await?,
+        };
+        let holds = |caller: &&Caller| match (&caller.credential, &caller.identity.user) {
+            // Of another user now: it was used to log in anew.
+            (Credential::Session(key), user) => {
+                sessions.get(&**key).is_some_and(|row| Some(row.id.as_str()) == user.as_deref())
+            }
+            (Credential::ApiKey(id), _) => keys.contains(id),
+            (Credential::Token, Some(user)) if self.config.jwt_check_user => {
+                active.get(&**user).is_some_and(|row| row.active)
+            }
+            _ => true,
+        };
+        let ended = callers.iter().filter(|caller| !holds(caller));
+        Ok(ended.map(|caller| (caller.credential.clone(), caller.identity.user.clone())).collect())
+    }
+
+    async fn key(&self, secret: &str) -> Result<Caller, Refusal> {
+        let hash = ring::digest::digest(&ring::digest::SHA256, secret.as_bytes());
+        let row = self.store.use_api_key(hash.as_ref()).await?.ok_or(Refusal::Key)?;
+        let patterns = |texts: &[String]| texts.iter().filter_map(|text| Pattern::parse(text).ok()).collect();
+        let identity = Identity {
+            name: row.name.into(),
+            staff: row.admin,
+            expires_at_us: row.expires_at_us,
+            scope: Some(Arc::new(Scope { listen: patterns(&row.listen), publish: patterns(&row.publish) })),
+            ..Identity::default()
+        };
+        Ok(Caller { identity: Arc::new(identity), credential: Credential::ApiKey(row.id) })
     }
 
     async fn roles(&self, user: &str) -> Result<Vec<Arc<str>>, StoreError> {

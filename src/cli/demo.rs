@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 
@@ -8,10 +9,10 @@ use super::globals::Globals;
 use super::migrate::{migrate, migrate_reference};
 use super::out::Out;
 use super::serve::{Server, open_database, ready_line, refused, say};
-use crate::app::{self, Account, Accounts, Extras, Job, TryIt};
+use crate::app::{self, Account, Accounts, Config, Extras, Job, Store, TryIt};
 
-/// About ten of 60 rates move each second.
-const CRON: &str = "* * * * * *";
+/// The walk has about one currency in three move in each step.
+const CRON: &str = "*/2 * * * * *";
 /// The reference applications: prices each time, the rest now and then.
 const REFERENCE_CRON: &str = "*/2 * * * * *";
 /// As sql/demo/reference.sql makes them.
@@ -34,7 +35,7 @@ const STATEMENTS: [(&str, &str); 5] = [
     ("learning", include_str!("../../sql/demo/try_learning.sql").trim_ascii_end()),
 ];
 
-/// See it move: 60 exchange rates, changed by a scheduled job each second, on a live page
+/// See it move: 60 exchange rates, refreshed by a job every two seconds, on a live page
 ///
 /// Without DATABASE_URL it runs on a private Postgres under .rowcast/.
 #[derive(Debug, Args)]
@@ -48,6 +49,8 @@ impl Demo {
         if config.log.level == "info" {
             config.log.level = "warn".into();
         }
+        // It shows itself to whoever looks; what a rule speaks of is as it says.
+        config.connection.open = true;
         app::start_logging(&config)?;
         if taken(&config.http.listen) {
             say(&format!("{} is in use by another program: taking a free port", config.http.listen));
@@ -57,38 +60,58 @@ impl Demo {
         let accounts = Accounts::open(&mut config, &ACCOUNTS)?;
         let server = Server::prepare()?;
         let database = open_database(&config)?;
+        if let Some(sentence) = database.announcement() {
+            say(&sentence);
+        }
         let psql = database.psql();
+        let update = OnceCell::new();
         let start = async {
             let store = app::store_at(&config, &database)?;
             migrate(&store).await?;
-            store.install_demo().await?;
             migrate_reference(&store).await?;
             store.install_demo_reference().await?;
-            let reference = store.clone();
+            simulate_rates(&mut config, &store).await?;
+            // In a database of ours alone, `rates` is enough of a name; in another it may be anything.
+            let short = database.is_private() && store.shorten_rates().await?;
+            let update =
+                update.get_or_init(|| if short { UPDATE.replacen("rowcast_fx.", "", 1) } else { UPDATE.into() });
             let reference = Job::new("demo-reference", REFERENCE_CRON, move || {
-                let store = reference.clone();
+                let store = store.clone();
                 async move { store.move_demo_reference().await }
             });
-            let job = Job::new("demo-rates", CRON, move || {
-                let store = store.clone();
-                async move { store.move_demo_rates().await }
-            });
-            let try_it = TryIt { psql: psql.clone(), statements: STATEMENTS.into() };
-            let extras = Extras { jobs: vec![job, reference], try_it: Some(try_it), accounts };
+            let statement = |(page, sql): &(&'static str, &str)| {
+                (*page, if *sql == UPDATE { update.clone() } else { (*sql).to_owned() })
+            };
+            let try_it = TryIt { psql: psql.clone(), statements: STATEMENTS.iter().map(statement).collect() };
+            let extras = Extras { jobs: vec![reference], try_it: Some(try_it), accounts };
             app::start(config, &database, extras).await.map_err(refused)
         };
         server.run(start, |running| {
-            if let Some(sentence) = database.announcement() {
-                say(&sentence);
-            }
             say(&ready_line(&running.url()));
             let url = running.url();
+            let update = update.get().map_or(UPDATE, String::as_str);
             say(&format!(
                 "\n  look around           {url}/\n  watch 60 rates move   {url}/rates\n  connect with psql     {psql}\n  \
-                 and change one        {UPDATE}\n  stop                  Ctrl-C\n",
+                 and change one        {update}\n  stop                  Ctrl-C\n",
             ));
         })
     }
+}
+
+/// Where no provider is configured; and not over anybody's real rates.
+async fn simulate_rates(config: &mut Config, store: &Store) -> Result<(), Failure> {
+    if !config.provider.source.is_empty() {
+        return Ok(());
+    }
+    if store.has_real_rates().await? {
+        let why = "this database has exchange rates of other providers: the demo would overwrite them";
+        return Err(
+            Failure::new(why).hint("Run the demo on another database, or without DATABASE_URL on a private one.")
+        );
+    }
+    config.provider.source.insert("simulated".into(), Default::default());
+    config.rates.refresh_cron = CRON.into();
+    Ok(())
 }
 
 const fn account(name: &'static str, id: i64, staff: bool) -> Account {

@@ -11,31 +11,26 @@ use crate::app::{Applied, MigrationSet, Store};
 /// Needs a role that may create a schema in it, no superuser. Repeating it changes nothing.
 #[derive(Debug, Args)]
 pub struct Migrate {
-    /// More than the schema: the demo's table of rates; the tables, channels and rules of the reference applications
+    /// More than the schema: the tables, channels and rules of the reference applications
     #[arg(long, value_enum, value_name = "WHAT")]
     with: Vec<Extra>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Extra {
-    Demo,
     Reference,
 }
 
 impl Migrate {
     pub fn run(self, globals: &Globals, out: &mut Out) -> Result<(), Failure> {
-        let demo = self.with.contains(&Extra::Demo);
         let wanted = self.with.contains(&Extra::Reference);
         let (core, reference) = globals.with_store(async |store| {
             let core = migrate(store).await?;
-            if demo {
-                store.install_demo().await?;
-            }
             let reference = if wanted { Some(migrate_reference(store).await?) } else { None };
             Ok((core, reference))
         })?;
         if !out.terminal() {
-            let mut answer = json!({"applied": listed(&core), "total": core.total, "demo": demo});
+            let mut answer = json!({"applied": listed(&core), "total": core.total});
             if let Some(applied) = &reference {
                 answer["reference"] = json!({"applied": listed(applied), "total": applied.total});
             }
@@ -44,9 +39,6 @@ impl Migrate {
         show(out, "rowcast", &core)?;
         if let Some(applied) = &reference {
             show(out, "rowcast_reference", applied)?;
-        }
-        if demo {
-            out.line("the demo's tables are there")?;
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ use crate::store::{JobRunRow, JobStatus, Store, StoreError};
 pub trait Database: Send + Sync {
     fn send<'a>(&'a self, channel: &'a str, event: &'a str, payload: &'a str) -> Boxed<'a, Result<(), StoreError>>;
     fn ping(&self) -> Boxed<'_, Result<(), StoreError>>;
+    /// Ends a user's connections, everywhere.
+    fn disconnect<'a>(&'a self, user: &'a str, reason: &'a str) -> Boxed<'a, Result<(), StoreError>>;
     fn jobs(&self) -> Boxed<'_, Result<Vec<JobStatus>, StoreError>>;
     /// None: there is no such job.
     fn job_runs<'a>(&'a self, name: &'a str, limit: i64) -> Boxed<'a, Result<Option<Vec<JobRunRow>>, StoreError>>;
@@ -30,6 +32,10 @@ impl Database for Store {
 
     fn ping(&self) -> Boxed<'_, Result<(), StoreError>> {
         Box::pin(Store::ping(self))
+    }
+
+    fn disconnect<'a>(&'a self, user: &'a str, reason: &'a str) -> Boxed<'a, Result<(), StoreError>> {
+        Box::pin(Store::disconnect(self, user, reason))
     }
 
     fn jobs(&self) -> Boxed<'_, Result<Vec<JobStatus>, StoreError>> {

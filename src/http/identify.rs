@@ -19,7 +19,7 @@ const QUERY: [&str; 2] = ["token", "access_token"];
 
 /// Finds out who asks.
 pub async fn identify(auth: &Auth, request: &Request) -> Result<Caller, ApiError> {
-    if let Some(token) = token(auth, request)? {
+    if let Some(token) = token(auth, request)?.filter(|token| auth.judges(token)) {
         return Ok(auth.token(&token).await?);
     }
     if auth.takes_sessions()
@@ -139,7 +139,7 @@ impl From<Refusal> for ApiError {
                 let detail = "Given token not valid for any token type";
                 Self { cause: Some(error.to_string()), ..Self::new(ProblemCode::TokenNotValid, detail) }
             }
-            Refusal::NoTokens => Self::new(ProblemCode::TokenNotValid, refusal.to_string()),
+            Refusal::NoTokens | Refusal::Key => Self::new(ProblemCode::TokenNotValid, refusal.to_string()),
             Refusal::UserNotFound => Self::new(ProblemCode::UserNotFound, refusal.to_string()),
             Refusal::UserInactive => Self::new(ProblemCode::UserInactive, refusal.to_string()),
             Refusal::Database(error) => error.into(),

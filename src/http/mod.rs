@@ -24,6 +24,7 @@ mod rest;
 mod schema;
 mod stream;
 mod upgrade;
+mod users;
 
 use std::future::Future;
 use std::io;

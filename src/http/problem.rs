@@ -251,8 +251,12 @@ impl From<CursorError> for ApiError {
 }
 
 impl From<Denied> for ApiError {
-    fn from(Denied: Denied) -> Self {
-        Self::new(ProblemCode::Forbidden, "This channel may not be listened to here.")
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::Unknown => ProblemCode::DatabaseUnavailable,
+            _ => ProblemCode::Forbidden,
+        };
+        Self::new(code, denied.message())
     }
 }
 
@@ -260,6 +264,7 @@ impl From<ReadError> for ApiError {
     fn from(e: ReadError) -> Self {
         let code = match e {
             ReadError::View { .. } => ProblemCode::ViewFailed,
+            ReadError::Key { .. } => ProblemCode::BadChannel,
             ReadError::Timeout { .. } => ProblemCode::ViewTimeout,
             ReadError::TooLarge { .. } => ProblemCode::MessageTooLarge,
             ReadError::Unavailable => ProblemCode::DatabaseUnavailable,

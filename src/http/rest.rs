@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::connection::{Shared, settled};
-use crate::domain::{CHANNEL_BYTES_MAX, Caller, ChannelName, Cursor, Identity, Incarnation, Message, Position};
+use crate::domain::{Caller, ChannelName, Cursor, Identity, Incarnation, Message, Position};
 
 use super::apps;
 use super::health::Database;
@@ -19,16 +19,19 @@ use super::page::{etag, none_match};
 use super::problem::{ApiError, ProblemCode};
 use super::rates::{Rates, RatesApi};
 use super::raw::Raw;
-use super::schema::{Accepted, Channel, Channels, Events, Family, Kind, LiveChannel, NewEvent, Snapshot};
+use super::schema::{
+    Accepted, Channel, Channels, EVENT_BYTES_MAX, Events, Family, Kind, LiveChannel, NewEvent, Snapshot,
+};
+use super::users::UsersApi;
 
 pub(super) fn apis(shared: Arc<Shared>, database: Arc<dyn Database>, publish: bool, rates: Option<Rates>) -> Apis {
-    let jobs = JobsApi(Some(database.clone()));
-    (Api(Some(Parts { shared, database, publish })), jobs, RatesApi(rates))
+    let (jobs, users) = (JobsApi(Some(database.clone())), UsersApi(Some(database.clone())));
+    (Api(Some(Parts { shared, database, publish })), jobs, RatesApi(rates), users)
 }
 
 /// The description alone: it does not depend on what is behind it.
 pub(super) fn service_of_nothing() -> OpenApiService<impl OpenApi, ()> {
-    described(((Api(None), JobsApi(None), RatesApi(None)), apps::apis(None)))
+    described(((Api(None), JobsApi(None), RatesApi(None), UsersApi(None)), apps::apis(None)))
 }
 
 pub(super) fn described<T: OpenApi>(apis: T) -> OpenApiService<T, ()> {
@@ -41,7 +44,7 @@ pub(super) fn described<T: OpenApi>(apis: T) -> OpenApiService<T, ()> {
         .server("/api")
 }
 
-pub(super) type Apis = (Api, JobsApi, RatesApi);
+pub(super) type Apis = (Api, JobsApi, RatesApi, UsersApi);
 
 pub(super) struct Api(Option<Parts>);
 
@@ -57,6 +60,8 @@ pub(super) enum Tag {
     Channels,
     /// What runs by the clock, and how it went
     Jobs,
+    /// Whose connections end
+    Users,
 }
 
 #[derive(ApiResponse)]
@@ -266,7 +271,9 @@ impl Api {
         channel: Path<String>,
         body: Raw<NewEvent>,
     ) -> Result<AcceptedResponse, ApiError> {
-        let (parts, channel) = self.open(&channel.0, &caller.identity).await?;
+        let parts = self.parts()?;
+        let channel = ChannelName::new(&channel.0)?;
+        parts.shared.admission.may_publish(&caller.identity, &channel).await?;
         if !parts.publish {
             return Err(ApiError::new(ProblemCode::Forbidden, "Publishing over REST is switched off here."));
         }
@@ -277,8 +284,8 @@ impl Api {
             ),
             _ => ApiError::new(ProblemCode::BadRequest, format!("The body is not JSON: {e}.")),
         })?;
-        if event.is_empty() || event.len() > CHANNEL_BYTES_MAX || event.chars().any(char::is_control) {
-            let detail = format!("'event' is 1 to {CHANNEL_BYTES_MAX} bytes without control characters.");
+        if event.is_empty() || event.len() > EVENT_BYTES_MAX || event.chars().any(char::is_control) {
+            let detail = format!("'event' is 1 to {EVENT_BYTES_MAX} bytes without control characters.");
             return Err(ApiError::new(ProblemCode::Invalid, detail));
         }
         parts.database.send(channel.as_str(), &event, data.get()).await?;

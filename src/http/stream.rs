@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use poem::http::header;
 use poem::{Body, Endpoint, Request, Response};
 
-use crate::connection::{Shared, sse};
+use crate::connection::{Shared, Visit, sse};
 use crate::domain::{ChannelName, Cursor, Identity};
 
 use super::acceptor::Registry;
@@ -40,8 +40,9 @@ impl EventStream {
         let channels = self.channels(&pairs, &caller.identity).await?;
         let cursor = cursor(request, &pairs)?;
         (self.room)()?;
+        let visit = Visit { identity: caller.identity, credential: caller.credential, ..Visit::default() };
         let busy = self.registry.busy(request);
-        let stream = sse::open(&self.shared, channels, cursor).map(move |bytes| {
+        let stream = sse::open(&self.shared, channels, cursor, &visit).map(move |bytes| {
             // As long as it streams, the connection is not idle.
             let _busy = &busy;
             Ok::<_, io::Error>(bytes)

@@ -11,7 +11,7 @@
 //! Locks: a lane's FIFO may be locked while the core is; never the other way round, and neither while a client,
 //! a dialect aside, is called.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -26,7 +26,7 @@ use super::lane::{ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
 use super::pace::{Agenda, Pace};
 use super::recent::Recent;
 use super::slab::Slab;
-use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Position, Snapshot};
+use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Pattern, Position, Snapshot};
 
 pub struct Core {
     pub state: Mutex<State>,
@@ -272,6 +272,40 @@ impl Core {
         }
     }
 
+    /// Connections that listen to a channel of `family` start over, with all that they listen to.
+    pub fn restart(&self, family: &Pattern) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let matching = state.names.iter().filter(|(name, _)| family.matches(name.as_str()).is_some());
+        let changed: HashSet<u32> = matching.map(|(_, n)| *n).collect();
+        if changed.is_empty() {
+            return;
+        }
+        for lane in 0..state.slots.len() {
+            for slot in 0..state.slots[lane].conns.len() {
+                let conn = &mut state.slots[lane].conns[slot];
+                if !conn.open || !conn.subs.iter().any(|s| changed.contains(&s.channel)) {
+                    continue;
+                }
+                let (id, form) = (ConnId::new(conn.generation, lane, conn.form.framing, slot as u32), conn.form);
+                let subs = conn.subs.clone();
+                conn.subs.iter_mut().for_each(|s| s.state = SubState::Reset);
+                conn.waiting = conn.subs.len() as u32;
+                for sub in subs {
+                    let channel = &mut state.channels[sub.channel];
+                    // First, so that the channel keeps an audience.
+                    channel.reset += 1;
+                    channel.settling.retain(|(other, _)| *other != id);
+                    state.subscriptions += 1;
+                    if let Some(topic) = state.unsubscribe(sub, lane, form) {
+                        self.fifos[lane].push(Item::Detach { conn: id, topic });
+                    }
+                }
+                self.fifos[lane].push(Item::Restart(id));
+            }
+        }
+    }
+
     /// Puts a heartbeat into the FIFO of `lane`, with the cursor of what is before it.
     pub fn heartbeat(&self, lane: usize, turn: u32, of: u32) {
         let guard = lock(&self.state);
@@ -280,10 +314,10 @@ impl Core {
         });
         let conns = &guard.slots[lane].conns;
         let slots = (turn..conns.len() as u32).step_by(of as usize);
-        // Nor to an event stream that has not asked for anything yet: it would resume from there without a snapshot.
+        // Nor to a client that has not asked for anything yet: it would resume from there without a snapshot.
         let joining = slots.filter(|&slot| {
             let conn = &conns[slot as usize];
-            conn.waiting > 0 || (conn.subs.is_empty() && conn.form.framing == super::Framing::EventStream)
+            conn.waiting > 0 || conn.subs.is_empty()
         });
         let joining = joining.collect();
         self.fifos[lane].push(Item::Heartbeat(Box::new(Heartbeat { cursor, turn, of, joining })));

@@ -232,6 +232,7 @@ impl<P: Port> Fanout<P> {
                 }
             }
             Item::ResetAll => self.reset_all(),
+            Item::Restart(id) => self.restart(id),
             Item::Heartbeat(heartbeat) => self.beat(&heartbeat),
             Item::Shutdown(shutdown) => self.shut_down(&shutdown),
             Item::Retired { conn, code } => self.retire(conn, code.map_or(Closed::Peer, Closed::Ours), None),

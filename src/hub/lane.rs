@@ -78,6 +78,8 @@ pub enum Item {
     Resume(ConnId),
     /// A new stream: nobody is subscribed to anything.
     ResetAll,
+    /// A client starts over; it was detached from everything.
+    Restart(ConnId),
     Heartbeat(Box<Heartbeat>),
     Shutdown(Box<ShuttingDown>),
     End,

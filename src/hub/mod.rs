@@ -407,6 +407,10 @@ impl Outlet for Hub {
         self.core().begin(incarnation, start);
     }
 
+    fn restart(&self, family: &Pattern) {
+        self.core().restart(family);
+    }
+
     fn dispatch(&self, batch: Batch) {
         self.core().dispatch(batch);
     }

@@ -45,6 +45,18 @@ impl Store {
         self.bounded(async { Ok(query.fetch_all(&self.pool).await?) }).await
     }
 
+    /// By name, where the table has names.
+    pub async fn user_named(
+        &self,
+        table: &str,
+        columns: &impl Serialize,
+        name: &str,
+    ) -> Result<Option<UserRow>, StoreError> {
+        let columns = serde_json::to_value(columns).map_err(|e| StoreError::Answer(e.to_string()))?;
+        let query = sqlx::query_file_as!(UserRow, "sql/auth/user_named.sql", table, columns, name);
+        self.bounded(async { Ok(query.fetch_optional(&self.pool).await?) }).await
+    }
+
     /// By a function (`schema.name`) from a user's key to roles.
     pub async fn roles_of(&self, function: &str, users: &[String]) -> Result<Vec<RolesRow>, StoreError> {
         let query = sqlx::query_file_as!(RolesRow, "sql/auth/roles.sql", function, users);

@@ -23,7 +23,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &GATHERED),
     ("config", &GATHERED),
     ("app", &EVERYTHING),
-    ("cli", &["app"]),
+    ("client", &[]),
+    // Runs the program itself, as a supervisor would.
+    ("chaos", &["client", "embedded"]),
+    ("cli", &["app", "chaos", "client"]),
 ];
 const GATHERED: [&str; 13] = [
     "auth",
@@ -63,10 +66,11 @@ const EVERYTHING: [&str; 18] = [
 /// One module may know a crate: to replace it, one module changes.
 const SOLE_USERS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
-    ("tokio_postgres", &["listener"]),
+    ("tokio_postgres", &["listener", "chaos"]),
     ("tokio_postgres_rustls", &["listener"]),
     // auth: the key sets of token issuers.
-    ("reqwest", &["auth", "provider", "cli"]),
+    ("reqwest", &["auth", "provider", "cli", "client", "chaos"]),
+    ("tokio_tungstenite", &["client"]),
     ("mio", &["hub"]),
     ("poem", &["http", "app"]),
     ("poem_openapi", &["http", "app"]),

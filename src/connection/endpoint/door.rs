@@ -91,7 +91,7 @@ impl Endpoint {
         }
         let channels = self.channels_for(&values_of(visit)).ok_or(Refusal::NotFound)?;
         for channel in &channels {
-            shared.admission.may_listen(&identity, channel).await.map_err(|_| Refusal::Forbidden)?;
+            shared.admission.may_pass(&identity, channel).await.map_err(|_| Refusal::Forbidden)?;
         }
         if door.must_exist && shared.read(&channels[0]).await.map_err(Refusal::Failed)?.data == "null" {
             return Err(Refusal::NotFound);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 
-use crate::domain::{ChannelName, Identity, Position};
+use crate::domain::{Caller, ChannelName, Identity, Position};
 use crate::hub::{Client, Closed, ConnId, Intake, Part, close};
 use crate::protocol::declared::{Command, Switch};
 use crate::protocol::{Code, Said, Shape, Shown, Values};
@@ -20,6 +20,8 @@ use crate::protocol::{Code, Said, Shape, Shown, Values};
 use super::super::inbox::{self, Inbox, Worker};
 use super::super::join::{Failure, register};
 use super::super::native::Transport;
+use super::super::roster::Member;
+use super::super::seat::Seat;
 use super::super::stats::count;
 use super::super::{Shared, Visit};
 use super::{Endpoint, values_of};
@@ -46,6 +48,7 @@ pub fn open(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>, transport: Transport
     let client = Arc::new(Session {
         shared: shared.clone(),
         endpoint: endpoint.clone(),
+        seat: Seat::new(&shared.roster, visit),
         identity: visit.identity.clone(),
         shows,
         covered: match &items {
@@ -67,6 +70,7 @@ pub fn open(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>, transport: Transport
     if let Some(hello) = hello {
         shared.hub.send(conn, &hello);
     }
+    client.seat.take(conn, &client);
     inbox::attach(&client, conn);
 }
 
@@ -97,6 +101,7 @@ impl Client for TurnedAway {
 struct Session {
     shared: Arc<Shared>,
     endpoint: Arc<Endpoint>,
+    seat: Seat,
     identity: Arc<Identity>,
     /// Whose content it is shown.
     shows: Option<ChannelName>,
@@ -171,6 +176,30 @@ impl Worker for Session {
     }
 }
 
+impl Member for Session {
+    fn caller(&self) -> Arc<Caller> {
+        self.seat.caller()
+    }
+
+    fn channels(&self) -> Vec<ChannelName> {
+        Session::channels(self).cloned().collect()
+    }
+
+    fn expel(&self, _channel: &ChannelName, code: Code) {
+        self.end(close::FORBIDDEN, code, code.as_str());
+    }
+
+    fn end(&self, close_code: u16, _code: Code, reason: &str) {
+        if let Some(conn) = self.seat.conn() {
+            self.shared.hub.close(conn, close_code, reason);
+        }
+    }
+
+    fn has_own_door(&self) -> bool {
+        true
+    }
+}
+
 impl Session {
     fn seats(&self) -> &AtomicU64 {
         let audience = &self.endpoint.audience;
@@ -182,7 +211,8 @@ impl Session {
             return self.shared.hub.close(conn, close::BAD_REQUEST, Code::TooManySubscriptions.as_str());
         }
         for channel in self.channels() {
-            if self.shared.admission.may_listen(&self.identity, channel).await.is_err() {
+            self.seat.guard(channel);
+            if self.shared.admission.may_pass(&self.identity, channel).await.is_err() {
                 return self.shared.hub.close(conn, close::FORBIDDEN, Code::Forbidden.as_str());
             }
         }

@@ -62,6 +62,11 @@ impl<'c> TestDb<'c> {
         db
     }
 
+    /// A database that is there already, such as a standby's.
+    pub fn at(cluster: &'c OwnCluster, name: &str) -> Self {
+        Self { name: name.to_owned(), cluster, pool: OnceCell::new() }
+    }
+
     async fn make(cluster: &'c Embedded, name: &str, template: Option<&str>) -> Self {
         let from = template.map(|t| format!("template {t}")).unwrap_or_default();
         exec(&cluster.url("postgres"), &format!("create database {name} owner {APP_ROLE} {from}")).await;

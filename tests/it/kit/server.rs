@@ -21,6 +21,7 @@ impl Server {
         config.database.url = Some(Secret::new(url));
         config.http.listen = "127.0.0.1:0".into();
         config.hub.shards = 2;
+        config.connection.open = true;
         config.shutdown.grace_ms = 2_000;
         change(&mut config);
         let database = Database::open(&config).expect("a configured database needs no start");
