@@ -125,19 +125,11 @@ async fn the_vue_composable_follows_one_order_after_another() {
 /// In Node, which has a WebSocket of its own from version 22 on; before, behind a flag.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_client_module_runs_in_node_and_renews_its_token() {
-    static NODE: OnceCell<Result<Vec<&'static str>, String>> = OnceCell::const_new();
-    let flags = NODE.get_or_init(|| async {
-        for flags in [vec![], vec!["--experimental-websocket"]] {
-            let asked =
-                Command::new("node").args(&flags).args(["-e", "new WebSocket('ws://127.0.0.1:1')"]).output().await;
-            let output = asked.map_err(|e| format!("node: {e}"))?;
-            if !super::text(&output.stderr).contains("not defined") && output.status.code() != Some(9) {
-                return Ok(flags);
-            }
-        }
-        Err("node has no WebSocket".to_owned())
-    });
-    let Some(flags) = or_skip("Node 22", flags.await) else { return };
+    let Some(flags) = or_skip("Node", &websocket_flags().await) else { return };
+    let Some(flags) = flags else {
+        eprintln!("SKIPPED: this Node is older than 20.10 and has no WebSocket");
+        return;
+    };
     let db = TestDb::bare().await;
     // Each token is about to expire: the client is told at once, and asks for a new one.
     let demo = Binary::new(&["demo", "--listen", "127.0.0.1:0"]).env("DATABASE_URL", &db.url());
@@ -170,4 +162,18 @@ async fn the_client_module_runs_in_node_and_renews_its_token() {
     assert_eq!(title.as_deref(), Some("For Node"));
     // Closed, it holds nothing that keeps the process alive.
     assert!(crate::kit::patiently("the end", node.wait()).await.expect("ours").success());
+}
+
+/// With what Node has a WebSocket; None: with nothing.
+async fn websocket_flags() -> Result<Option<Vec<&'static str>>, String> {
+    for flags in [vec![], vec!["--experimental-websocket"]] {
+        let script = "process.exit(globalThis.WebSocket ? 0 : 1)";
+        let mut asked = Command::new("node");
+        asked.args(&flags).args(["-e", script]);
+        let output = asked.output().await.map_err(|e| format!("node: {e}"))?;
+        if output.status.success() {
+            return Ok(Some(flags));
+        }
+    }
+    Ok(None)
 }
