@@ -70,7 +70,8 @@ const SOLE_USERS: &[(&str, &[&str])] = &[
     ("tokio_postgres_rustls", &["listener"]),
     // auth: the key sets of token issuers.
     ("reqwest", &["auth", "provider", "cli", "client", "chaos"]),
-    ("tokio_tungstenite", &["client"]),
+    // hub: its tests are clients, too.
+    ("tokio_tungstenite", &["client", "hub"]),
     ("mio", &["hub"]),
     ("poem", &["http", "app"]),
     ("poem_openapi", &["http", "app"]),
