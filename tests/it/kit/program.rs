@@ -47,6 +47,11 @@ impl Binary {
         Self { command, dir }
     }
 
+    /// Where it is, for what starts it itself.
+    pub fn program() -> std::path::PathBuf {
+        env!("CARGO_BIN_EXE_rowcast").into()
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
