@@ -13,6 +13,7 @@ mod admission;
 pub mod endpoint;
 mod inbox;
 mod join;
+mod limit;
 mod missed;
 pub mod native;
 pub mod sse;
@@ -34,6 +35,7 @@ use crate::hub::{self, Hub};
 use crate::protocol::native::Limits;
 
 pub use admission::{Admission, AdmissionError, Denied};
+pub use limit::{Limit, Refusals};
 pub use missed::settled;
 pub use stats::{Stats, StatsSnapshot};
 pub use visit::Visit;

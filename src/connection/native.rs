@@ -8,7 +8,7 @@ use futures_util::stream;
 use tokio::sync::Notify;
 
 use crate::domain::{ChannelName, Cursor, Identity, ReadError};
-use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Intake, close};
+use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Early, Intake, close};
 use crate::protocol::native::{self as frames, Command, Id, Refusal};
 use crate::protocol::{Code, NATIVE_WS};
 
@@ -20,9 +20,9 @@ use super::{Shared, Visit};
 /// A socket after its handshake, with what the client had sent ahead.
 pub enum Transport {
     /// Goes to a shard's own poll.
-    Tcp(std::net::TcpStream, Vec<u8>),
+    Tcp(std::net::TcpStream, Early),
     /// TLS, unix sockets: stays with tokio.
-    Io(Box<dyn AsyncReadWrite>, Vec<u8>),
+    Io(Box<dyn AsyncReadWrite>, Early),
 }
 
 /// Gives the socket to the hub, with a native client behind it.

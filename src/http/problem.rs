@@ -33,6 +33,9 @@ pub enum ProblemCode {
     Invalid,
     Refused,
     UpgradeRequired,
+    TooManyRequests,
+    ConnectionLimit,
+    HeadersTooLarge,
     Internal,
     ViewFailed,
     MessageTooLarge,
@@ -43,7 +46,7 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
-    pub const ALL: [ProblemCode; 23] = [
+    pub const ALL: [ProblemCode; 26] = [
         ProblemCode::BadRequest,
         ProblemCode::BadChannel,
         ProblemCode::BadCursor,
@@ -60,6 +63,9 @@ impl ProblemCode {
         ProblemCode::Invalid,
         ProblemCode::Refused,
         ProblemCode::UpgradeRequired,
+        ProblemCode::TooManyRequests,
+        ProblemCode::ConnectionLimit,
+        ProblemCode::HeadersTooLarge,
         ProblemCode::Internal,
         ProblemCode::ViewFailed,
         ProblemCode::MessageTooLarge,
@@ -99,6 +105,9 @@ impl ProblemCode {
             ProblemCode::Invalid => ("invalid", 422, "The body has a wrong value"),
             ProblemCode::Refused => ("refused", 422, "The database refused it"),
             ProblemCode::UpgradeRequired => ("upgrade_required", 426, "WebSocket clients only"),
+            ProblemCode::TooManyRequests => ("too_many_requests", 429, "Too often"),
+            ProblemCode::ConnectionLimit => ("connection_limit", 429, "Too many connections of one client"),
+            ProblemCode::HeadersTooLarge => ("headers_too_large", 431, "The headers are too large"),
             ProblemCode::Internal => ("internal", 500, "Something broke on our side"),
             ProblemCode::ViewFailed => ("view_failed", 500, "The view of this channel failed"),
             ProblemCode::MessageTooLarge => ("message_too_large", 500, "The content of this channel is too large"),
@@ -126,9 +135,21 @@ impl ApiError {
     pub fn into_response(self) -> Response {
         problem(self.code.status(), self.code, &self.detail)
     }
+
+    /// The last bytes of an HTTP/1.1 connection, for where no request was read.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        let (code, body) = (self.code, body(self.code.status(), self.code, &self.detail));
+        let head = format!(
+            "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\nretry-after: 1\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            code.status(),
+            body.len()
+        );
+        [head, body].concat().into_bytes()
+    }
 }
 
-fn problem(status: StatusCode, code: ProblemCode, detail: &str) -> Response {
+fn body(status: StatusCode, code: ProblemCode, detail: &str) -> String {
     let body = serde_json::json!({
         "type": format!("urn:rowcast:problem:{}", code.as_str()),
         "title": code.title(),
@@ -136,11 +157,15 @@ fn problem(status: StatusCode, code: ProblemCode, detail: &str) -> Response {
         "detail": detail,
         "code": code.as_str(),
     });
-    let mut response =
-        Response::builder().status(status).content_type("application/problem+json").body(body.to_string());
+    body.to_string()
+}
+
+fn problem(status: StatusCode, code: ProblemCode, detail: &str) -> Response {
+    let body = body(status, code, detail);
+    let mut response = Response::builder().status(status).content_type("application/problem+json").body(body);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response

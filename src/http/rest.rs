@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use poem::Request;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi, OpenApiService, Tags};
@@ -13,6 +14,7 @@ use crate::domain::{CHANNEL_BYTES_MAX, ChannelName, Cursor, Identity, Incarnatio
 
 use super::health::Database;
 use super::jobs::JobsApi;
+use super::limits::Caller;
 use super::page::{etag, none_match};
 use super::problem::{ApiError, ProblemCode};
 use super::rates::{Rates, RatesApi};
@@ -260,10 +262,18 @@ impl Api {
     /// The same as `select rowcast.send(channel, event, data)`: it goes through the log, and reaches subscribers on
     /// every instance once it is committed.
     #[oai(path = "/channels/:channel/events", method = "post")]
-    async fn publish(&self, channel: Path<String>, body: Raw<NewEvent>) -> Result<AcceptedResponse, ApiError> {
+    async fn publish(
+        &self,
+        request: &Request,
+        channel: Path<String>,
+        body: Raw<NewEvent>,
+    ) -> Result<AcceptedResponse, ApiError> {
         let (parts, channel) = self.open(&channel.0).await?;
         if !parts.publish {
             return Err(ApiError::new(ProblemCode::Forbidden, "Publishing over REST is switched off here."));
+        }
+        if let Some(caller) = Caller::of(request) {
+            caller.publish(None)?;
         }
         let NewEventText { event, data } = serde_json::from_slice(&body.text).map_err(|e| match e.classify() {
             serde_json::error::Category::Data => ApiError::new(

@@ -11,12 +11,12 @@ use crate::connection::{Shared, sse};
 use crate::domain::{ChannelName, Cursor, Identity};
 
 use super::acceptor::Registry;
+use super::limits::Caller;
 use super::problem::{ApiError, ProblemCode};
 
 pub(super) struct EventStream {
     pub shared: Arc<Shared>,
     pub registry: Arc<Registry>,
-    pub room: Arc<dyn Fn() -> Result<(), ApiError> + Send + Sync>,
 }
 
 impl Endpoint for EventStream {
@@ -37,11 +37,12 @@ impl EventStream {
             .map_err(|_| ApiError::new(ProblemCode::BadRequest, "The query was not understood."))?;
         let channels = self.channels(&pairs).await?;
         let cursor = cursor(request, &pairs)?;
-        (self.room)()?;
-        let busy = self.registry.busy(request);
+        let user = Identity::default().user;
+        let held = Caller::of(request).map(|c| c.admit(request, user.as_deref())).transpose()?.unwrap_or_default();
+        let kept = (self.registry.busy(request), held);
         let stream = sse::open(&self.shared, channels, cursor).map(move |bytes| {
-            // As long as it streams, the connection is not idle.
-            let _busy = &busy;
+            // As long as it streams, the connection is not idle, and its places are taken.
+            let _kept = &kept;
             Ok::<_, io::Error>(bytes)
         });
         Ok(Response::builder()

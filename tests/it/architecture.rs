@@ -67,6 +67,7 @@ const SOLE_USERS: &[(&str, &[&str])] = &[
     ("tokio_postgres_rustls", &["listener"]),
     ("reqwest", &["provider", "cli"]),
     ("mio", &["hub"]),
+    ("tokio_rustls", &["http"]),
     ("poem", &["http", "app"]),
     ("poem_openapi", &["http", "app"]),
     ("prometheus_client", &["telemetry"]),
