@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Addr, Request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::connection::Limit;
 use crate::hub;
@@ -52,11 +53,29 @@ pub(super) struct Socket {
     pub upgraded: AtomicBool,
     /// Its place in its address's count.
     held: Mutex<Option<Held>>,
+    left: AtomicBool,
+    leaving: Notify,
 }
 
 impl Socket {
     pub fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Acquire) > 0 || self.upgraded.load(Ordering::Acquire)
+    }
+
+    /// The peer has said its last word, or cannot be heard.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+        self.leaving.notify_waiters();
+    }
+
+    /// Ends when the peer leaves. poem goes on polling a connection whose end hyper has seen: a response that lasts must
+    /// look for itself.
+    pub async fn left(&self) {
+        let mut leaving = pin!(self.leaving.notified());
+        leaving.as_mut().enable();
+        if !self.left.load(Ordering::Acquire) {
+            leaving.await;
+        }
     }
 
     /// Takes its place along, to where the connection goes on.
@@ -179,6 +198,8 @@ impl Acceptor for RawAcceptor {
                 busy: AtomicUsize::new(0),
                 upgraded: AtomicBool::new(false),
                 held: Mutex::new(welcome.address),
+                left: AtomicBool::new(false),
+                leaving: Notify::new(),
             });
             self.registry.open().insert(number, socket.clone());
             let tls = self.certificates.as_ref().map(|certificates| certificates.acceptor());

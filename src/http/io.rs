@@ -34,6 +34,7 @@ pub(super) struct RawIo {
     limits: Arc<Limits>,
     clock: Clock,
     stall: Option<Pin<Box<Sleep>>>,
+    given_up: bool,
     /// Bytes since the last response: headers, and what of a body came with them.
     header_bytes: usize,
     /// Until there is a request: its place among those that have none.
@@ -89,6 +90,7 @@ impl RawIo {
             limits,
             clock: Clock { sleep: Box::pin(sleep(patience.header_timeout)), running: true },
             stall: None,
+            given_up: false,
             header_bytes: 0,
             handshake: Some(handshake),
             patience,
@@ -109,8 +111,11 @@ impl RawIo {
         let timeout = self.patience.write_stall_timeout;
         let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(stall.as_mut().poll(cx));
-        self.limits.count(Limit::WriteStall);
-        tracing::debug!("http.write: the client takes nothing");
+        // poem asks once more after the first error.
+        if !std::mem::replace(&mut self.given_up, true) {
+            self.limits.count(Limit::WriteStall);
+            tracing::debug!("http.write: the client takes nothing");
+        }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -137,7 +142,12 @@ impl AsyncRead for RawIo {
             return Poll::Ready(Err(error));
         }
         if busy {
-            return this.stream.poll_read(cx, buf);
+            let before = buf.filled().len();
+            let read = ready!(this.stream.poll_read(cx, buf));
+            if read.is_err() || buf.filled().len() == before {
+                this.socket.leave();
+            }
+            return Poll::Ready(read);
         }
         let room = this.patience.header_bytes_max.saturating_sub(this.header_bytes);
         if room == 0 {

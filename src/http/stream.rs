@@ -40,7 +40,14 @@ impl EventStream {
         let user = Identity::default().user;
         let held = Caller::of(request).map(|c| c.admit(request, user.as_deref())).transpose()?.unwrap_or_default();
         let kept = (self.registry.busy(request), held);
-        let stream = sse::open(&self.shared, channels, cursor).map(move |bytes| {
+        let socket = self.registry.of(request);
+        let left = async move {
+            match socket {
+                Some(socket) => socket.left().await,
+                None => std::future::pending().await,
+            }
+        };
+        let stream = sse::open(&self.shared, channels, cursor).take_until(Box::pin(left)).map(move |bytes| {
             // As long as it streams, the connection is not idle, and its places are taken.
             let _kept = &kept;
             Ok::<_, io::Error>(bytes)

@@ -4,7 +4,7 @@ use rowcast::connection::Limit;
 use rowcast::{http, hub};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -241,7 +241,9 @@ async fn a_reader_that_reads_nothing_or_leaves_gives_its_socket_back() {
     let http = http::Config { write_stall_timeout_ms: 300, ..Default::default() };
     let hub = hub::Config { backlog_bytes_max: 64 * 1024, send_buffer_bytes: 8 * 1024, ..Default::default() };
     let server = Server::with(Settings { http, hub, ..Default::default() }).await;
-    let mut deaf = connect(&server).await;
+    let small = TcpSocket::new_v4().expect("a socket");
+    small.set_recv_buffer_size(4096).expect("set");
+    let mut deaf = patiently("a connection", small.connect(server.address)).await.expect("open");
     deaf.write_all(b"GET /sse?channel=a HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
     wait_until("it listens", async || !server.hub.channels().is_empty()).await;
     let large = format!("\"{}\"", "x".repeat(60_000));

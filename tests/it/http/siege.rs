@@ -56,7 +56,10 @@ async fn slow_handshakes_and_a_flood_starve_nobody() {
 async fn a_server_out_of_file_descriptors_takes_newcomers_when_it_has_some_again() {
     let db = crate::kit::TestDb::new().await;
     db.exec("create table t (id int); select rowcast.watch('t', 't')").await;
-    let server = Binary::new(&["serve"]).env("DATABASE_URL", &db.url()).env("ROWCAST_LISTEN", "127.0.0.1:0");
+    let server = Binary::new(&["serve"])
+        .env("DATABASE_URL", &db.url())
+        .env("ROWCAST_LISTEN", "127.0.0.1:0")
+        .env("ROWCAST_SHUTDOWN_GRACE_MS", "500");
     let mut server = server.start().ready().await;
     let mut good = ws::Client::connect(&server.ws("/ws")).await;
     good.send(json!({ "type": "subscribe", "channel": "t" })).await;
