@@ -10,6 +10,8 @@ mod acceptor;
 mod config;
 mod docs;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handshake;
 mod health;
 mod io;

@@ -15,6 +15,8 @@ mod conn;
 mod core;
 mod dispatch;
 mod fanout;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod golive;
 mod heartbeat;
 mod joins;

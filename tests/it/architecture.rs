@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &GATHERED),
     ("config", &GATHERED),
     ("app", &EVERYTHING),
+    ("fuzzing", &EVERYTHING),
     ("cli", &["app"]),
 ];
 const GATHERED: [&str; 13] = [

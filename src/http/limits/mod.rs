@@ -209,3 +209,14 @@ pub(super) fn refusal(limit: Limit) -> ApiError {
     };
     ApiError::new(code, detail)
 }
+
+/// Where every hop is a proxy of ours: under what its left-most one is counted.
+#[cfg(any(test, fuzzing))]
+pub(super) fn client_through_anybody(
+    peer: IpAddr,
+    headers: &poem::http::HeaderMap,
+    which: ForwardedHeader,
+) -> Arc<str> {
+    let all = ["0.0.0.0/0", "::/0"].map(|network| network.parse().expect("a network"));
+    address::group(address::client(peer, headers, which, &all).0)
+}
