@@ -172,9 +172,12 @@ fn dynamic_sql_has_been_looked_at() {
         if !path.is_file() {
             continue;
         }
-        let (name, text) = (path.file_name().expect("a file").to_string_lossy().into_owned(), std::fs::read_to_string(&path));
+        let (name, text) =
+            (path.file_name().expect("a file").to_string_lossy().into_owned(), std::fs::read_to_string(&path));
         let text = text.expect("a migration").to_lowercase();
-        let is = |line: &&str| line.trim_start().starts_with("execute format(") || line.trim_start().starts_with("execute '");
+        let is = |line: &&str| {
+            line.trim_start().starts_with("execute format(") || line.trim_start().starts_with("execute '")
+        };
         let looked_at = DYNAMIC_SQL.iter().find(|(file, _)| *file == name).map_or(0, |(_, count)| *count);
         assert_eq!(text.lines().filter(is).count(), looked_at, "{name}: look at each `execute`, then say so here");
     }

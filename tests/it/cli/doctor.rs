@@ -69,7 +69,8 @@ async fn too_many_powers_and_strange_holders_are_named() {
     .await;
     let powers = async |url: String| {
         let run = Binary::new(&["doctor", "--json"]).env("DATABASE_URL", &url).output().await;
-        let (word, said) = verdict(&json_lines(&run), "powers");
+        let findings = json_lines(&run);
+        let (word, said) = verdict(&findings, "powers");
         (word.to_owned(), said)
     };
     let (word, said) = powers(db.url_as(&role)).await;
