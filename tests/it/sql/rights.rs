@@ -76,7 +76,8 @@ async fn whatever_runs_with_anothers_rights_pins_its_search_path_and_is_closed()
 /// What a table's owner can do by a cast of his own: it runs as the capture function's owner (SECURITY.md).
 #[tokio::test]
 async fn a_hostile_cast_runs_as_the_powerless_role() {
-    let db = TestDb::new().await;
+    let db = TestDb::bare().await;
+    install_as(&db, &db.admin_url()).await;
     let role = format!("hostile_{}", db.name);
     db.admin_exec(&format!(
         "create role {role} login; create schema hostile authorization {role};
@@ -86,7 +87,7 @@ async fn a_hostile_cast_runs_as_the_powerless_role() {
     as_role(
         &db,
         &role,
-        "create type hostile.bad as (x int);
+        "create type hostile.bad as enum ('a');
          create table hostile.said (who text, outcome text);
          grant usage on schema hostile to public; grant insert on hostile.said to public;
          grant select on hostile.said to public;
@@ -111,7 +112,10 @@ async fn a_hostile_cast_runs_as_the_powerless_role() {
     )
     .await
     .unwrap_or_else(|e| panic!("{e}"));
-    db.admin_exec("select rowcast.watch('hostile.t', 'h'); insert into hostile.t values (1, row(1))").await;
+    db.admin_exec(
+        "set search_path = public; select rowcast.watch('hostile.t', 'h'); insert into hostile.t values (1, 'a')",
+    )
+    .await;
     let said = db.texts("select who || ' ' || outcome from hostile.said").await;
     assert_eq!(said.len(), 9, "{said:?}");
     for outcome in said.into_iter().flatten() {
