@@ -10,8 +10,11 @@ use crate::protocol::native;
 pub use crate::hub::fuzzing::websocket;
 pub use crate::provider::fuzzing::answers as provider;
 
-/// Name and function; each is a file in `fuzz/fuzz_targets`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// Name and function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Each is a file in `fuzz/fuzz_targets`.
+pub const TARGETS: &[Target] = &[
     ("websocket", websocket),
     ("protocol", protocol),
     ("cursor", cursor),
