@@ -38,7 +38,7 @@ server "$bin/pg_ctl" -D "$dir/data" -w -l "$dir/log" \
     -o "-c listen_addresses= -c fsync=off -k $dir -p 5432" start >/dev/null || { cat "$dir/log" >&2; exit 1; }
 
 export DATABASE_URL="postgres:///postgres?host=$dir&port=5432&user=postgres"
-for file in migrations/*.sql; do
+for file in migrations/*.sql migrations/reference/*.sql; do
     [[ -e $file ]] || continue
     "$bin/psql" -X -q -v ON_ERROR_STOP=1 --single-transaction -d "$DATABASE_URL" -f "$file" >/dev/null
 done

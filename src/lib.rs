@@ -2,7 +2,10 @@
 //! it, is in `docs/ARCHITECTURE.md`.
 
 pub mod app;
+pub mod auth;
+pub mod chaos;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod connection;
 pub mod domain;

@@ -29,6 +29,12 @@ select coalesce(json_agg(json_build_object(
     'missing', coalesce(b.missing, '[]'),
     'disabled', coalesce(b.disabled, '[]'),
     'ordinary', coalesce(b.ordinary, '[]'),
+    'lost', (
+        select coalesce(json_agg(distinct format('%I in %s', c, r.template)), '[]')
+        from rowcast.route r
+        cross join lateral unnest(rowcast.columns_missing(s.rel, r.template, r.columns, r.keys)) c
+        where r.source = s.id and r.until is null
+    ),
     'channels', (
         select coalesce(json_agg(distinct r.template), '[]')
         from rowcast.route r

@@ -10,6 +10,6 @@ select c.n, (extract(epoch from nullif(c.at, '-infinity')) * 1000000)::bigint as
        coalesce((select json_agg(json_build_object(
            'source', r.source_currency, 'destination', r.destination_currency, 'rate', r.rate::text,
            'confidence', r.confidence, 'executed_by', r.executed_by, 'cached', r.cached, 'expired', r.expired,
-           'warnings', r.warnings, 'updated_at_us', (extract(epoch from r.updated_at) * 1000000)::bigint))
+           'warnings', r.warnings, 'held', r.held_until > clock_timestamp(), 'updated_at_us', (extract(epoch from r.updated_at) * 1000000)::bigint))
          from rowcast_fx.rates r), '[]')::text as "rates!"
   from rowcast_fx.rate_cycle c

@@ -1,3 +1,3 @@
-select pattern, kind, read_sql, conflate, throttle_ms, event
+select pattern, kind, read_sql, conflate, throttle_ms, event, rowcast.key_types(view, pattern) as key_types
   from rowcast.channel
  order by pattern

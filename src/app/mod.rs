@@ -2,6 +2,8 @@
 //!
 //! `start` wires a server; the rest is what the command line asks of the database without one.
 
+mod accounts;
+mod auth;
 mod database;
 mod endpoints;
 mod maintenance;
@@ -17,10 +19,15 @@ use crate::domain::{DatabaseUrl, DatabaseUrlError};
 pub use crate::rates::{Outcome, Progress, RatesError, Report};
 pub use crate::scheduler::Job;
 pub use crate::shutdown::Shutdown;
-pub use crate::store::{Applied, MigrationSet, ServerFacts, SpineFacts, Store, StoreError, TableFacts, Watch};
+pub use crate::store::{
+    ApiKeyFacts, Applied, FxFacts, JobFacts, MigrationSet, ProviderFacts, ServerFacts, SpineFacts, Store, StoreError,
+    TableFacts, Watch,
+};
+pub use accounts::{Account, Accounts};
+pub use auth::{TokenError, TokenWish, token};
 pub use database::Database;
 pub use pages::TryIt;
-pub use rates::{Rates, RatesSetupError};
+pub use rates::{JOB as REFRESH_JOB, Rates, RatesSetupError};
 pub use server::{Extras, Running, StartError, start};
 
 /// Which database is meant cannot be told.

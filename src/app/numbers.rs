@@ -95,6 +95,7 @@ fn of_router(metrics: &mut Metrics, router: Arc<Router>) {
         out.add(&m::ROUTER_MESSAGES, get(&s.messages));
         out.add(&m::ROUTER_DIRTY_KEYS, get(&s.dirty_keys));
         out.add(&m::ROUTER_VIEW_READS, get(&s.view_reads));
+        out.add(&m::ROUTER_KEY_QUERIES, get(&s.key_queries));
         out.add(&m::ROUTER_VIEW_ERRORS, get(&s.view_errors));
         out.add(&m::ROUTER_WHEN_ERRORS, get(&s.when_errors));
         out.add(&m::ROUTER_ROWS_WITHOUT_CHANNEL, get(&s.rows_without_channel));

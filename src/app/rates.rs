@@ -30,6 +30,7 @@ pub struct Rates(Arc<Inner>);
 struct Inner {
     panel: Panel,
     refresher: Refresher,
+    store: Store,
     counts: Arc<RateCounts>,
 }
 
@@ -54,7 +55,7 @@ impl Rates {
         }
         let refresher = Refresher::new(store.clone(), &config.rates)?;
         let panel = Panel::new(providers, refresher.rules());
-        Ok(Some(Self(Arc::new(Inner { panel, refresher, counts: Arc::default() }))))
+        Ok(Some(Self(Arc::new(Inner { panel, refresher, store: store.clone(), counts: Arc::default() }))))
     }
 
     pub fn counts(&self) -> Arc<RateCounts> {
@@ -67,7 +68,8 @@ impl Rates {
 
     /// Asks every provider once and publishes what changed.
     pub async fn refresh(&self, progress: Option<Progress>) -> Result<Report, RatesError> {
-        let Inner { panel, refresher, counts } = &*self.0;
+        let Inner { panel, refresher, store, counts } = &*self.0;
+        panel.remember(store, Utc::now()).await?;
         // Spreads the instances' retries; nothing secret hangs on it.
         let luck = || Luck::new((RandomState::new().hash_one(0) % 1_000) as u16);
         let round = panel.ask(Utc::now(), &luck, progress).await;

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::accounts::Accounts;
 use super::database::Database;
 use super::database_url;
 use super::endpoints::Endpoints;
@@ -43,6 +44,7 @@ const SERVICE_RESTART: u16 = 1012;
 pub struct Extras {
     pub jobs: Vec<Job>,
     pub try_it: Option<TryIt>,
+    pub accounts: Option<Accounts>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +94,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
 
     let clock: Clock = Arc::new(|| chrono::Utc::now().timestamp_micros());
     let mut dialects = Dialects::native();
-    let endpoints = Endpoints::new(&mut dialects, &clock);
+    let endpoints = Endpoints::new(&config, &store, &mut dialects, &clock).await?;
     let hub = Hub::start(config.hub.clone(), dialects.into_vec()).context("cannot start the hub")?;
     let (feed, fed) = mpsc::channel(FEED_PIECES_MAX);
     let outlet = Arc::new(hub.clone());
@@ -104,8 +106,12 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     }
 
     let drains = Arc::new(listener.clone());
-    let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains)
+    let auth = super::auth::open(&config, &store, &clock).await.context("[auth]")?;
+    let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains, auth)
         .context("[connection]")?;
+    router.guard_by(shared.roster.clone());
+    crate::domain::Guard::reload(&*shared.roster).await;
+    crate::connection::start_clock(&shared.roster);
     let readiness = readiness(&listener, log.clone());
     let rates = Rates::new(&config, &store).map_err(anyhow::Error::from)?;
     let runner = runner(&config, &store, rates.as_ref()).await?;
@@ -113,13 +119,16 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     numbers::of_jobs(&mut metrics, runner.counts(), rates.map(|rates| rates.counts()));
     let metrics = Arc::new(metrics);
     let sockets = endpoints.sockets(&shared);
+    let reference = reference(&config, &store).await?;
     let parts = Parts {
         shared,
         database: Arc::new(store.clone()),
         readiness: readiness.clone(),
         metrics: Arc::new(move || metrics.render()),
         pages: pages::all(extras.try_it.as_ref()),
+        mint: extras.accounts.map(|accounts| accounts.mint(&config, clock.clone())),
         sockets,
+        reference,
         rates: Some(http::Rates { store: store.clone(), fx_engine: endpoints.fx_engine.clone(), clock: clock.clone() }),
         grace: Duration::from_millis(config.shutdown.grace_ms),
     };
@@ -211,6 +220,16 @@ async fn runner(config: &Config, store: &Store, rates: Option<&Rates>) -> anyhow
         rates.open_channels().await.context("cannot open the rates' channels")?;
     }
     Ok(Runner::new(store.clone(), config.scheduler.clone(), rates.map(|rates| rates.job(cron)).into_iter().collect()))
+}
+
+/// REST of the reference applications, where they are switched on.
+async fn reference(config: &Config, store: &Store) -> anyhow::Result<Option<http::Reference>> {
+    if !config.serves_reference() {
+        return Ok(None);
+    }
+    let pending = store.pending(MigrationSet::Reference).await.context("cannot look at the database")?;
+    anyhow::ensure!(pending.is_empty(), "the reference tables are not up to date: `rowcast migrate --with reference`");
+    Ok(Some(http::Reference { store: store.clone() }))
 }
 
 fn readiness(listener: &ListenerHandle, log: Arc<LogState>) -> Arc<Readiness> {

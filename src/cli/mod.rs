@@ -1,10 +1,12 @@
 //! The command line: one file per command, each a clap `Args` and a `run`. It parses, asks `app`, and prints.
 
+mod chaos;
 mod demo;
 mod doctor;
 mod failure;
 mod globals;
 mod healthcheck;
+mod key;
 mod migrate;
 mod openapi;
 mod out;
@@ -12,6 +14,7 @@ mod rates;
 mod send;
 mod serve;
 mod tail;
+mod token;
 mod unwatch;
 mod watch;
 
@@ -52,8 +55,11 @@ enum Command {
     Tail(tail::Tail),
     Send(send::Send),
     Rates(rates::Rates),
+    Token(token::Token),
+    Key(key::Key),
     Doctor(doctor::Doctor),
     Openapi(openapi::Openapi),
+    Chaos(chaos::Chaos),
     #[command(hide = true)]
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -80,8 +86,11 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Tail(c) => c.run(out),
         Command::Send(c) => c.run(&globals, out),
         Command::Rates(c) => c.run(&globals, out),
+        Command::Token(c) => c.run(&globals, out),
+        Command::Key(c) => c.run(&globals, out),
         Command::Doctor(c) => c.run(&globals, out),
         Command::Openapi(c) => c.run(out),
+        Command::Chaos(c) => c.run(out),
         Command::Healthcheck(c) => c.run(&globals),
     }
 }
@@ -119,6 +128,11 @@ mod tests {
             "rowcast send a b {broken",
             "rowcast migrate --with lunch",
             "rowcast rates",
+            "rowcast chaos --minutes 0",
+            "rowcast chaos --instances 0",
+            "rowcast token",
+            "rowcast key",
+            "rowcast key create",
             "rowcast rates refresh --sometimes",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).map(|_| ()).expect_err(line);

@@ -142,6 +142,7 @@ fn lines(report: &Report, out: &mut Out) -> Result<(), Failure> {
         "changed": report.changed.len(),
         "written": report.written,
         "unchanged": report.unchanged,
+        "by_hand": report.by_hand,
         "used": report.used,
         "rejected": report.rejected,
         "superseded": report.superseded,

@@ -1,10 +1,10 @@
 use std::io::Write;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Failure;
 use super::globals::{Globals, runtime};
-use super::migrate::migrate;
+use super::migrate::{migrate, migrate_reference};
 use super::out::Out;
 use crate::app::{self, Config, Database, Extras, Running, Shutdown, StartError};
 
@@ -15,11 +15,23 @@ pub struct Serve {
     /// Bring the database's schema up to date first, as `rowcast migrate` does; a private Postgres always is
     #[arg(long)]
     migrate: bool,
+    /// Endpoints that are compiled in: those of orders, portfolios and the learning platform, on the tables of
+    /// `rowcast migrate --with reference`
+    #[arg(long, value_enum, value_name = "WHAT")]
+    with: Vec<With>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum With {
+    Reference,
 }
 
 impl Serve {
     pub fn run(self, globals: &Globals, _out: &mut Out) -> Result<(), Failure> {
-        let config = globals.config()?;
+        let mut config = globals.config()?;
+        for With::Reference in self.with {
+            config.serve_reference();
+        }
         app::start_logging(&config)?;
         let server = Server::prepare()?;
         let database = open_database(&config)?;
@@ -31,6 +43,9 @@ impl Serve {
                 if self.migrate || database.is_private() {
                     let store = app::store_at(&config, &database)?;
                     migrate(&store).await?;
+                    if config.serves_reference() {
+                        migrate_reference(&store).await?;
+                    }
                     store.close().await;
                 }
                 app::start(config, &database, Extras::default()).await.map_err(refused)

@@ -13,6 +13,8 @@ use super::{Config, ConfigError, DEFAULT, Origin, Sources};
 
 const FILE: &str = "rowcast.toml";
 const FILE_VARIABLE: &str = "ROWCAST_CONFIG";
+/// The section whose keys are not known beforehand.
+const OPEN: &str = "endpoint.";
 const PREFIX: &str = "ROWCAST_";
 /// Variables with names of their own; the first two are everybody's.
 const SPECIAL: [(&str, &str); 3] = [
@@ -71,6 +73,11 @@ impl Layers {
         match self.0.get_mut(key) {
             Some(slot) => {
                 *slot = (value, origin);
+                Ok(())
+            }
+            // Tables with names of the user's own.
+            None if key.starts_with(OPEN) && value.is_table() => {
+                self.0.insert(key.to_owned(), (value, origin));
                 Ok(())
             }
             None => {

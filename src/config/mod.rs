@@ -7,14 +7,17 @@
 //! it is the list of what may be set.
 
 mod database;
+mod endpoints;
 mod layers;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 pub use database::{Database, Secret};
+pub use endpoints::{EndpointTable, Endpoints, With};
 
 /// The commented default.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -23,6 +26,7 @@ pub const DEFAULT: &str = include_str!("default.toml");
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub database: Database,
+    pub auth: crate::auth::Config,
     pub store: crate::store::Config,
     pub listener: crate::listener::Config,
     pub router: crate::router::Config,
@@ -31,6 +35,9 @@ pub struct Config {
     pub provider: crate::provider::Config,
     pub rates: crate::rates::Config,
     pub connection: crate::connection::Config,
+    pub endpoints: Endpoints,
+    /// By name.
+    pub endpoint: BTreeMap<String, EndpointTable>,
     pub http: crate::http::Config,
     pub log: crate::telemetry::logging::Config,
     pub shutdown: crate::shutdown::Config,
@@ -74,6 +81,30 @@ impl Config {
         // A variable that is not Unicode can be none of ours.
         let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         Self::from_sources(&Sources { file, env: env.collect(), flags })
+    }
+
+    /// The compiled-in endpoints that are switched on, and those of the configuration.
+    pub fn all_endpoints(&self) -> Result<BTreeMap<String, crate::connection::endpoint::Config>, ConfigError> {
+        endpoints::all(&self.endpoints.with, &self.endpoint).map_err(|(name, message)| {
+            let origin = Origin::Default;
+            ConfigError::Value { origin, key: format!("endpoint.{name}"), message }
+        })
+    }
+
+    /// Switches the reference's endpoints on.
+    pub fn serve_reference(&mut self) {
+        if !self.serves_reference() {
+            self.endpoints.with.push(With::Reference);
+        }
+    }
+
+    /// The reference's endpoints say by close code why they refuse: a browser shows its page nothing else.
+    pub fn say_why_refused(&mut self) {
+        endpoints::reject_by_close(&mut self.endpoint);
+    }
+
+    pub fn serves_reference(&self) -> bool {
+        self.endpoints.with.contains(&With::Reference)
     }
 
     pub fn from_sources(sources: &Sources) -> Result<Self, ConfigError> {

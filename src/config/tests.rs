@@ -65,7 +65,7 @@ fn urls_come_from_the_usual_variables_and_are_never_shown() {
 #[test]
 fn an_error_names_the_place_and_the_nearest_setting() {
     type Pairs = &'static [(&'static str, &'static str)];
-    let cases: [(&str, Pairs, Pairs, &str); 12] = [
+    let cases: [(&str, Pairs, Pairs, &str); 16] = [
         ("\n[http]\nlisen = \"\"", &[], &[], "FILE:3: there is no setting http.lisen; did you mean http.listen?"),
         ("[htp]\nlisten = \"\"", &[], &[], "FILE:2: there is no setting htp.listen; did you mean http.listen?"),
         ("[rockets]\nfuel = 1", &[], &[], "FILE:2: there is no setting rockets.fuel"),
@@ -98,6 +98,30 @@ fn an_error_names_the_place_and_the_nearest_setting() {
         ),
         ("", &[], &[("log.levl", "x")], "command line: there is no setting log.levl; did you mean log.level?"),
         ("[database]\nurl = \"postgres://u:hunter2@h", &[], &[], "FILE:2: "),
+        (
+            "[endpoint.orders]\npath = \"/x\"\nchanels = []",
+            &[],
+            &[],
+            "FILE:1: endpoint.orders: unknown field `chanels`, expected one of `path`, `channels`",
+        ),
+        (
+            "[endpoint.orders]\nallow = \"drop table x\"",
+            &[],
+            &[],
+            "FILE:1: endpoint.orders: 'drop table x' is not a call like schema.function(id, user)",
+        ),
+        (
+            "[endpoint.orders.frames]\nmade = '{\"a\"}'",
+            &[],
+            &[],
+            "FILE:1: endpoint.orders: not JSON with holes like {data}: ",
+        ),
+        (
+            "[endpoints]\nwith = [\"demo\"]",
+            &[],
+            &[],
+            "FILE:2: endpoints.with: unknown variant `demo`, expected `reference`",
+        ),
     ];
     for (file, env, flags, expected) in cases {
         let e = with_file(file, sources(env, flags)).expect_err(expected);
@@ -143,9 +167,14 @@ impl<'de> Deserializer<'de> for Spy<'_> {
         Err(Error::custom(format!("{:?} must be a struct", self.path)))
     }
 
+    /// A section of tables with names of the user's own.
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_map(MapDeserializer::new(std::iter::empty::<(&str, &str)>()))
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        newtype_struct seq tuple tuple_struct enum identifier ignored_any
     }
 }
 

@@ -1,22 +1,28 @@
-//! May this channel be listened to here? Asked once per subscription, before anything is read.
+//! May this channel be listened to, or published on? Asked once per subscription, before anything is read.
 //!
-//! There are no identities yet: the answer is the same for every client. `Open`, the default, lets everybody
-//! listen to everything; `Listed` is for a server that shall show some channels and no others.
+//! First the server's own list (`connection.channels`), for one that shall show some channels and no others; then the rules
+//! of access.
 
 use std::sync::Arc;
 
+use crate::auth::{Access, Action, Verdict};
 use crate::domain::{ChannelName, Identity, Pattern, PatternError};
 
-#[derive(Clone, Debug)]
-pub enum Admission {
-    Open,
-    /// Only channels that match one of these.
-    Listed(Arc<[Pattern]>),
+pub struct Admission {
+    /// None: all.
+    listed: Option<Box<[Pattern]>>,
+    pub(super) access: Arc<Access>,
 }
 
-/// The channel may not be listened to.
+/// The channel may not be listened to, or not published on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Denied;
+pub enum Denied {
+    Forbidden,
+    /// No rule speaks of it.
+    Unopened,
+    /// The database could not be asked.
+    Unknown,
+}
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("connection.channels: '{pattern}' is not a channel pattern: {source}")]
@@ -25,38 +31,56 @@ pub struct AdmissionError {
     source: PatternError,
 }
 
-impl Admission {
-    pub fn from_patterns(patterns: &[String]) -> Result<Self, AdmissionError> {
-        if patterns.is_empty() {
-            return Ok(Self::Open);
-        }
-        let parse =
-            |text: &String| Pattern::parse(text).map_err(|source| AdmissionError { pattern: text.clone(), source });
-        Ok(Self::Listed(patterns.iter().map(parse).collect::<Result<_, _>>()?))
-    }
-
-    pub async fn may_listen(&self, _identity: &Identity, channel: &ChannelName) -> Result<(), Denied> {
+impl Denied {
+    pub fn message(self) -> &'static str {
         match self {
-            Self::Open => Ok(()),
-            Self::Listed(patterns) if patterns.iter().any(|p| p.matches(channel.as_str()).is_some()) => Ok(()),
-            Self::Listed(_) => Err(Denied),
+            Self::Forbidden => "This channel may not be used by this client.",
+            Self::Unopened => {
+                "No rule opens this channel: define one with rowcast.define_access(), or set connection.open (docs/AUTH.md)."
+            }
+            Self::Unknown => "The database cannot be asked about access right now: try again later.",
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Admission {
+    pub fn new(patterns: &[String], access: Arc<Access>) -> Result<Self, AdmissionError> {
+        let parse =
+            |text: &String| Pattern::parse(text).map_err(|source| AdmissionError { pattern: text.clone(), source });
+        let listed = patterns.iter().map(parse).collect::<Result<Box<[_]>, _>>()?;
+        Ok(Self { listed: (!listed.is_empty()).then_some(listed), access })
+    }
 
-    #[tokio::test]
-    async fn listed_channels_and_no_others() {
-        let name = |text| ChannelName::new(text).expect("valid");
-        let listed = Admission::from_patterns(&["rates".into(), "orders:{id}".into()]).expect("patterns");
-        for (channel, allowed) in [("rates", true), ("orders:1", true), ("orders:", false), ("students:1", false)] {
-            assert_eq!(listed.may_listen(&Identity::default(), &name(channel)).await.is_ok(), allowed, "{channel}");
+    pub async fn may_listen(&self, identity: &Identity, channel: &ChannelName) -> Result<(), Denied> {
+        self.ask(Action::Listen, identity, channel).await
+    }
+
+    pub async fn may_publish(&self, identity: &Identity, channel: &ChannelName) -> Result<(), Denied> {
+        self.ask(Action::Publish, identity, channel).await
+    }
+
+    /// By way of an endpoint that has looked at the client itself: where there is a rule, it counts as well.
+    pub async fn may_pass(&self, identity: &Identity, channel: &ChannelName) -> Result<(), Denied> {
+        match self.may_listen(identity, channel).await {
+            Err(Denied::Unopened) => Ok(()),
+            other => other,
         }
-        let open = Admission::from_patterns(&[]).expect("empty");
-        assert!(open.may_listen(&Identity::default(), &name("students:1")).await.is_ok());
-        assert!(Admission::from_patterns(&["a{".into()]).is_err());
+    }
+
+    async fn ask(&self, action: Action, identity: &Identity, channel: &ChannelName) -> Result<(), Denied> {
+        if !self.lists(channel) {
+            return Err(Denied::Forbidden);
+        }
+        match self.access.ask(action, identity, channel).await {
+            Verdict::Allowed => Ok(()),
+            Verdict::Denied => Err(Denied::Forbidden),
+            Verdict::Unopened => Err(Denied::Unopened),
+            Verdict::Unknown => Err(Denied::Unknown),
+        }
+    }
+
+    fn lists(&self, channel: &ChannelName) -> bool {
+        let matches = |patterns: &[Pattern]| patterns.iter().any(|p| p.matches(channel.as_str()).is_some());
+        self.listed.as_deref().is_none_or(matches)
     }
 }

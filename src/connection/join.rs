@@ -99,11 +99,18 @@ pub(super) async fn join(
     conn: ConnId,
     channel: &ChannelName,
     wish: Wish<'_>,
+    wanted: impl Fn() -> bool,
     encode: impl Fn(&Joined) -> Vec<Bytes>,
 ) -> Result<(), Failure> {
     let mut tries = shared.config.join_tries_max.max(1);
     loop {
         let registered = register(shared, conn, channel)?;
+        // Who ends a subscription from outside first notes it, then has the hub leave. So either that leaving comes after
+        // our registration, or the note is seen here.
+        if !wanted() {
+            shared.hub.leave(conn, channel);
+            return Err(Failure::Gone);
+        }
         let result = match prepare(shared, channel, &registered, wish).await {
             Ok(joined) => match shared.hub.go_live(conn, channel, &joined.since, &encode(&joined)) {
                 Ok(()) => {

@@ -16,6 +16,8 @@ mod join;
 mod limit;
 mod missed;
 pub mod native;
+mod roster;
+mod seat;
 pub mod sse;
 mod stats;
 mod visit;
@@ -28,6 +30,7 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use crate::auth::{Access, Auth};
 use crate::domain::{
     Boxed, CHANNEL_BYTES_MAX, ChannelName, Cursor, Drains, Message, Position, ReadError, Reading, ReplayError, Source,
 };
@@ -37,6 +40,7 @@ use crate::protocol::native::Limits;
 pub use admission::{Admission, AdmissionError, Denied};
 pub use limit::{Limit, Refusals};
 pub use missed::settled;
+pub use roster::{Roster, start as start_clock};
 pub use stats::{Stats, StatsSnapshot};
 pub use visit::Visit;
 
@@ -66,8 +70,10 @@ pub struct Config {
     /// What an event stream tells its reader to wait before it connects again; up to as much again is added at
     /// random, so that not all come back at once.
     pub sse_retry_ms: u64,
-    /// Patterns of the channels that may be listened to. Empty: all of them.
+    /// Patterns of the channels that may be listened to at all. Empty: all of them.
     pub channels: Vec<String>,
+    /// May everybody use the channels of which no rule (`rowcast.define_access`) speaks? The demo sets it.
+    pub open: bool,
 }
 
 impl Default for Config {
@@ -84,6 +90,7 @@ impl Default for Config {
             join_tries_max: 3,
             sse_retry_ms: 2_000,
             channels: Vec::new(),
+            open: false,
         }
     }
 }
@@ -97,6 +104,8 @@ pub struct Shared {
     pub source: Arc<dyn Source>,
     pub drains: Arc<dyn Drains>,
     pub admission: Admission,
+    pub auth: Arc<Auth>,
+    pub roster: Arc<Roster>,
     pub config: Config,
     pub stats: Stats,
     /// As the hub was started with.
@@ -114,9 +123,12 @@ impl Shared {
         hub: Hub,
         source: Arc<dyn Source>,
         drains: Arc<dyn Drains>,
+        auth: Arc<Auth>,
     ) -> Result<Arc<Self>, AdmissionError> {
+        let access = Arc::new(Access::new(auth.store().clone(), config.open));
         Ok(Arc::new(Self {
-            admission: Admission::from_patterns(&config.channels)?,
+            admission: Admission::new(&config.channels, access.clone())?,
+            roster: Arc::new(Roster::new(auth.clone(), access)),
             resets: Semaphore::new(config.resets_at_once_max.max(1)),
             stats: Stats::default(),
             runtime: Handle::current(),
@@ -125,6 +137,7 @@ impl Shared {
             hub,
             source,
             drains,
+            auth,
             config,
         }))
     }

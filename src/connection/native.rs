@@ -7,15 +7,18 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::sync::Notify;
 
-use crate::domain::{ChannelName, Cursor, Identity, ReadError};
+use crate::auth::{Carrier, Refusal as NotAccepted};
+use crate::domain::{Caller, ChannelName, Cursor, ReadError};
 use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Early, Intake, close};
 use crate::protocol::native::{self as frames, Command, Id, Refusal};
 use crate::protocol::{Code, NATIVE_WS};
 
 use super::inbox::{self, Inbox, Worker};
 use super::join::{Failure, Joined, Start, Wish, join};
+use super::roster::Member;
+use super::seat::Seat;
 use super::stats::count;
-use super::{Shared, Visit};
+use super::{Denied, Shared, Visit};
 
 /// A socket after its handshake, with what the client had sent ahead.
 pub enum Transport {
@@ -29,7 +32,7 @@ pub enum Transport {
 pub fn open(shared: &Arc<Shared>, transport: Transport, visit: &Visit) -> ConnId {
     let client = Arc::new(Native {
         shared: shared.clone(),
-        identity: visit.identity.clone(),
+        seat: Seat::new(&shared.roster, visit),
         inbox: Inbox::new(),
         subscriptions: Mutex::new(Vec::new()),
         left: Notify::new(),
@@ -42,6 +45,7 @@ pub fn open(shared: &Arc<Shared>, transport: Transport, visit: &Visit) -> ConnId
     // Commands that came meanwhile wait for `attach`, so that nothing is answered before the welcome.
     let number = format!("c{}", shared.next_number());
     client.send(conn, |out| frames::welcome(out, &number, shared.hub_config.heartbeat_ms, &shared.limits()));
+    client.seat.take(conn, &client);
     inbox::attach(&client, conn);
     conn
 }
@@ -49,7 +53,7 @@ pub fn open(shared: &Arc<Shared>, transport: Transport, visit: &Visit) -> ConnId
 /// Idle size is what counts here: about 200 bytes and 16 per subscription.
 struct Native {
     shared: Arc<Shared>,
-    identity: Arc<Identity>,
+    seat: Seat,
     inbox: Inbox<Result<Command, Refusal>>,
     /// What the client believes to be subscribed to, joining ones included.
     subscriptions: Mutex<Vec<ChannelName>>,
@@ -105,6 +109,7 @@ impl Worker for Native {
                     self.unsubscribe(conn, &channel, id.as_ref());
                 }
             }
+            Ok(Command::Auth { token, id }) => self.authenticate(conn, token.expose(), id.as_ref()).await,
             Ok(Command::Ping { id }) => self.send(conn, |out| frames::pong(out, id.as_ref())),
             Err(Refusal { code, message, channel, id }) => {
                 self.send(conn, |out| frames::error(out, code, &message, channel.as_deref(), id.as_ref()));
@@ -137,8 +142,8 @@ impl Native {
         for channel in channels {
             match self.reserve(&channel).await {
                 Ok(()) => accepted.push(channel),
-                Err(code) => {
-                    self.send(conn, |out| frames::error(out, code, code.message(), Some(channel.as_str()), id));
+                Err((code, message)) => {
+                    self.send(conn, |out| frames::error(out, code, message, Some(channel.as_str()), id));
                 }
             }
         }
@@ -151,17 +156,54 @@ impl Native {
             .await;
     }
 
-    async fn reserve(&self, channel: &ChannelName) -> Result<(), Code> {
-        self.shared.admission.may_listen(&self.identity, channel).await.map_err(|_| Code::Forbidden)?;
-        let mut subscriptions = self.subscriptions();
-        if subscriptions.contains(channel) {
-            return Err(Code::AlreadySubscribed);
+    /// Noted before it is asked: what changes while it is asked ends it.
+    async fn reserve(&self, channel: &ChannelName) -> Result<(), (Code, &'static str)> {
+        let refused = |code: Code| Err((code, code.message()));
+        {
+            let mut subscriptions = self.subscriptions();
+            if subscriptions.contains(channel) {
+                return refused(Code::AlreadySubscribed);
+            }
+            if subscriptions.len() >= self.shared.config.subscriptions_per_connection_max {
+                return refused(Code::TooManySubscriptions);
+            }
+            subscriptions.push(channel.clone());
         }
-        if subscriptions.len() >= self.shared.config.subscriptions_per_connection_max {
-            return Err(Code::TooManySubscriptions);
+        self.seat.guard(channel);
+        match self.shared.admission.may_listen(&self.seat.identity(), channel).await {
+            Ok(()) => Ok(()),
+            Err(denied) => {
+                self.forget(channel);
+                let code = if denied == Denied::Unknown { Code::DatabaseUnavailable } else { Code::Forbidden };
+                Err((code, denied.message()))
+            }
         }
-        subscriptions.push(channel.clone());
-        Ok(())
+    }
+
+    /// Another identity in place: the subscriptions stay that it may have.
+    async fn authenticate(&self, conn: ConnId, token: &str, id: Option<&Id>) {
+        let auth = &self.shared.auth;
+        let refused = |message: &str| {
+            self.send(conn, |out| frames::error(out, Code::TokenNotValid, message, None, id));
+        };
+        if !auth.takes(Carrier::Frame) {
+            return refused("Tokens are not taken in frames here: see auth.carriers.");
+        }
+        let caller = match auth.token(token).await {
+            Ok(caller) => caller,
+            Err(NotAccepted::Database(_)) => {
+                let code = Code::DatabaseUnavailable;
+                return self.send(conn, |out| {
+                    frames::error(out, code, "Nobody can be asked who this is: try again.", None, id)
+                });
+            }
+            Err(why) => return refused(&format!("{why}: nothing was changed.")),
+        };
+        let identity = caller.identity.clone();
+        self.seat.replace(caller);
+        let channels = self.subscriptions().clone();
+        self.shared.roster.check(channels, self).await;
+        self.send(conn, |out| frames::authenticated(out, identity.user.as_deref(), identity.expires_at_us, id));
     }
 
     fn unsubscribe(&self, conn: ConnId, channel: &ChannelName, id: Option<&Id>) {
@@ -184,7 +226,7 @@ impl Native {
                 self.shared.hub.leave(conn, channel);
                 return Ok(());
             }
-            result = join(&self.shared, conn, channel, wish, encode) => result,
+            result = join(&self.shared, conn, channel, wish, || self.subscriptions().contains(channel), encode) => result,
         };
         if wish.reset.is_some() && matches!(result, Err(Failure::Code(Code::AlreadySubscribed))) {
             // Joined after the new stream had begun: there is nothing to start over.
@@ -192,7 +234,10 @@ impl Native {
         }
         if let Err(failure) = &result {
             count(&self.shared.stats.joins_failed);
-            self.forget(channel);
+            if !self.forget(channel) {
+                // It was ended from outside, and told so.
+                return result;
+            }
             let (code, message) = (failure.code(), failure.message());
             self.send(conn, |out| {
                 if let Some(reset) = wish.reset {
@@ -209,7 +254,7 @@ impl Native {
         loop {
             let left = self.left.notified();
             let asked = |work: &Result<Command, Refusal>| matches!(work, Ok(Command::Unsubscribe { channels, .. }) if channels.contains(channel));
-            if self.inbox.any(asked) {
+            if self.inbox.any(asked) || !self.subscriptions().contains(channel) {
                 return;
             }
             left.await;
@@ -221,6 +266,7 @@ impl Native {
         let found = subscriptions.iter().position(|c| c == channel);
         if let Some(at) = found {
             subscriptions.swap_remove(at);
+            self.seat.unguard(channel);
         }
         found.is_some()
     }
@@ -235,6 +281,37 @@ impl Native {
         if !out.is_empty() {
             self.shared.hub.send(conn, &out);
         }
+    }
+}
+
+impl Member for Native {
+    fn caller(&self) -> Arc<Caller> {
+        self.seat.caller()
+    }
+
+    fn channels(&self) -> Vec<ChannelName> {
+        self.subscriptions().clone()
+    }
+
+    fn expel(&self, channel: &ChannelName, code: Code) {
+        let Some(conn) = self.seat.conn() else { return };
+        // Noted, then left: see `join`.
+        if self.forget(channel) {
+            self.shared.hub.leave(conn, channel);
+            self.left.notify_waiters();
+            self.send(conn, |out| frames::expelled(out, channel.as_str(), code));
+        }
+    }
+
+    fn end(&self, close_code: u16, code: Code, reason: &str) {
+        let Some(conn) = self.seat.conn() else { return };
+        self.send(conn, |out| frames::error(out, code, code.message(), None, None));
+        self.shared.hub.close(conn, close_code, reason);
+    }
+
+    fn expiring(&self, at_us: i64) {
+        let Some(conn) = self.seat.conn() else { return };
+        self.send(conn, |out| frames::token_expiring(out, at_us));
     }
 }
 

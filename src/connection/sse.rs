@@ -26,15 +26,17 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use crate::domain::{ChannelName, Cursor, Incarnation, Message, Position};
+use crate::domain::{Caller, ChannelName, Cursor, Incarnation, Message, Position};
 use crate::hub::{Client, Closed, ConnId, Intake, Part, close};
 use crate::protocol::{Code, NATIVE_SSE, native as frames, sse};
 
-use super::Shared;
 use super::inbox::{self, Inbox, Worker};
 use super::join::{Failure, Joined, Registered, Start, Wish, counted, foreign, fresh, register, resumed};
 use super::missed::{NoReplay, missed, settled, within_bounds};
+use super::roster::Member;
+use super::seat::Seat;
 use super::stats::count;
+use super::{Shared, Visit};
 
 /// Opens the stream; it is the body of the response, and dropping it ends the connection. The channels are those that
 /// the caller has found admissible, each once.
@@ -42,8 +44,14 @@ pub fn open(
     shared: &Arc<Shared>,
     channels: Vec<ChannelName>,
     cursor: Option<Cursor>,
+    visit: &Visit,
 ) -> impl Stream<Item = Bytes> + Send + use<> {
-    let client = Arc::new(Reader { shared: shared.clone(), channels, inbox: Inbox::new() });
+    let client = Arc::new(Reader {
+        shared: shared.clone(),
+        seat: Seat::new(&shared.roster, visit),
+        channels,
+        inbox: Inbox::new(),
+    });
     count(&shared.stats.event_streams);
     let (conn, stream) = shared.hub.adopt_stream(NATIVE_SSE, client.clone());
     let number = shared.next_number();
@@ -53,6 +61,7 @@ pub fn open(
         frames::welcome(out, &format!("c{number}"), shared.hub_config.heartbeat_ms, &shared.limits())
     });
     shared.hub.send(conn, &hello);
+    client.seat.take(conn, &client);
     inbox::push(&client, cursor.map(Box::new));
     inbox::attach(&client, conn);
     stream
@@ -60,6 +69,7 @@ pub fn open(
 
 struct Reader {
     shared: Arc<Shared>,
+    seat: Seat,
     channels: Vec<ChannelName>,
     /// Its only work is to begin.
     inbox: Inbox<Option<Box<Cursor>>>,
@@ -96,12 +106,38 @@ impl Worker for Reader {
     }
 
     async fn work(&self, conn: ConnId, cursor: Self::Work) {
+        for channel in &self.channels {
+            self.seat.guard(channel);
+        }
+        // Found admissible when it was asked for; what has changed since is only noticed from here on.
+        if !self.shared.roster.check_self(&self.channels, self).await {
+            return;
+        }
         self.join(conn, Wish { cursor: cursor.as_deref(), reset: None }).await;
     }
 
     async fn start_over(&self, conn: ConnId) {
         let _permit = self.shared.resets.acquire().await.expect("never closed");
         self.join(conn, Wish { cursor: None, reset: Some(Code::StreamRestarted) }).await;
+    }
+}
+
+impl Member for Reader {
+    fn caller(&self) -> Arc<Caller> {
+        self.seat.caller()
+    }
+
+    fn channels(&self) -> Vec<ChannelName> {
+        self.channels.clone()
+    }
+
+    /// The stream is all or nothing.
+    fn expel(&self, channel: &ChannelName, code: Code) {
+        self.say(Some(channel), close::FORBIDDEN, code, code.as_str());
+    }
+
+    fn end(&self, close_code: u16, code: Code, reason: &str) {
+        self.say(None, close_code, code, reason);
     }
 }
 
@@ -121,6 +157,15 @@ struct Beginning {
 }
 
 impl Reader {
+    /// The last block.
+    fn say(&self, channel: Option<&ChannelName>, close_code: u16, code: Code, reason: &str) {
+        let Some(conn) = self.seat.conn() else { return };
+        let mut out = Vec::new();
+        block(&mut out, |out| frames::error(out, code, code.message(), channel.map(ChannelName::as_str), None));
+        self.shared.hub.send(conn, &out);
+        self.shared.hub.close(conn, close_code, reason);
+    }
+
     async fn join(&self, conn: ConnId, wish: Wish<'_>) {
         let mut tries = self.shared.config.join_tries_max.max(1);
         loop {

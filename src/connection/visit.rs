@@ -2,16 +2,23 @@
 
 use std::sync::Arc;
 
-use crate::domain::Identity;
+use crate::domain::{Credential, Identity};
+use crate::protocol::Values;
 
 /// A handshake that was found right, and who stands behind it.
 #[derive(Clone, Debug, Default)]
 pub struct Visit {
     pub identity: Arc<Identity>,
+    /// What it rests on.
+    pub credential: Credential,
     /// Of the path: `id` where the endpoint is `/ws/orders/:id`.
     pub params: Vec<(String, String)>,
     /// Of the query, secrets taken out.
     pub query: Vec<(String, String)>,
+    /// What was looked up for it before the upgrade.
+    pub found: Values,
+    /// It is let in to be told that it may not stay: close code and reason.
+    pub refused: Option<(u16, &'static str)>,
 }
 
 impl Visit {

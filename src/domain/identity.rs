@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::pattern::Pattern;
+
 /// What stood behind the credentials; `anonymous` where there were none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -16,6 +18,8 @@ pub struct Identity {
     pub claims: Arc<str>,
     /// When the credentials end, in microseconds since 1970, UTC; None: never.
     pub expires_at_us: Option<i64>,
+    /// Of a server's key: what it may do, and nothing else. None: rules decide.
+    pub scope: Option<Arc<Scope>>,
 }
 
 impl Identity {
@@ -30,4 +34,31 @@ impl Identity {
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.iter().any(|r| &**r == role)
     }
+}
+
+/// The channels that an API key was made for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    pub listen: Vec<Pattern>,
+    pub publish: Vec<Pattern>,
+}
+
+/// What an identity rests on, and so how it ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Credential {
+    #[default]
+    None,
+    /// It says itself when it ends.
+    Token,
+    /// Ends with its row, or its user.
+    Session(Arc<str>),
+    /// Ends when it is revoked.
+    ApiKey(i32),
+}
+
+/// Who asks, and by what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    pub identity: Arc<Identity>,
+    pub credential: Credential,
 }

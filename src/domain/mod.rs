@@ -3,6 +3,7 @@
 //! Pure: no IO, no clock, no async runtime.
 
 mod channel;
+mod currency;
 mod cursor;
 mod database;
 mod identity;
@@ -13,11 +14,12 @@ mod port;
 mod snapshot;
 
 pub use channel::{CHANNEL_BYTES_MAX, ChannelError, ChannelName};
+pub use currency::{Currency, CurrencyError};
 pub use cursor::{Cursor, CursorError, Incarnation, Position};
 pub use database::{ChannelBinding, DatabaseHost, DatabaseUrl, DatabaseUrlError, HostPlace, SslMode, SslRootCert};
-pub use identity::Identity;
+pub use identity::{Caller, Credential, Identity, Scope};
 pub use log::{Feed, LogRow, Op, SOURCE_CONFIG, SOURCE_SEND};
 pub use message::{Batch, Message, Stamp, Target};
 pub use pattern::{Pattern, PatternError};
-pub use port::{Boxed, Dialect, Drains, FamilyInfo, Outlet, ReadError, Reading, ReplayError, Replayed, Source};
+pub use port::{Boxed, Dialect, Drains, FamilyInfo, Guard, Outlet, ReadError, Reading, ReplayError, Replayed, Source};
 pub use snapshot::{Snapshot, SnapshotError, Xid};

@@ -19,6 +19,8 @@ pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Outlet: Send + Sync {
     /// A new stream: every subscription is told `reset` and starts over.
     fn begin(&self, incarnation: Incarnation, start: Arc<Snapshot>);
+    /// The channels of a family are no longer what they were: whoever listens to one is told `reset` and starts over.
+    fn restart(&self, family: &Pattern);
     /// Gives the messages their place and hands them to the shards. Does not block.
     fn dispatch(&self, batch: Batch);
     /// A state or foreign message, outside any drain.
@@ -39,6 +41,20 @@ pub trait Outlet: Send + Sync {
 pub trait Drains: Send + Sync {
     /// Ends when a drain that began after this call has been dispatched; false if the listener is down.
     fn barrier(&self) -> Boxed<'_, bool>;
+}
+
+/// Who may go on listening, as the router sees it. Revocation comes before content: the dispatcher waits for `recheck`
+/// before it hands over the rows that it was called for.
+pub trait Guard: Send + Sync {
+    /// The configuration has changed: the rules are read again, and where they differ, everybody is checked.
+    fn reload(&self) -> Boxed<'_, ()>;
+    /// Does a rule read this source?
+    fn reads(&self, source: i32) -> bool;
+    /// Changes of these sources are about to be shown. Ends when everybody whom they concern may still listen or is cut
+    /// off; within a bound, at which those are cut off of whom it is not known.
+    fn recheck<'a>(&'a self, sources: &'a [i32]) -> Boxed<'a, ()>;
+    /// The user's connections end.
+    fn disconnect(&self, user: &str, reason: &str);
 }
 
 /// What a channel is.
@@ -68,6 +84,12 @@ pub enum ReadError {
     /// Postgres refused the channel's query: `detail` is its message, fit for a client.
     #[error("the view of this channel failed: {detail}")]
     View { detail: Arc<str> },
+    /// No such channel: its key is no value of its type, or is written otherwise, in the channel `written`.
+    #[error("no channel has this name: {}", match written {
+        Some(name) => format!("it is {name}"),
+        None => format!("its key cannot be one of {pattern}"),
+    })]
+    Key { pattern: Arc<str>, written: Option<ChannelName> },
     #[error("the view of this channel took longer than {limit_ms} ms")]
     Timeout { limit_ms: u64 },
     #[error("the message of this channel has {bytes} bytes, more than the {limit} that are allowed")]
@@ -117,6 +139,10 @@ pub trait Dialect: Send + Sync {
     fn event(&self, channel: &str, message: &Message, cursor: Option<&str>, out: &mut Vec<u8>) -> bool;
     /// A sign of life with an advanced cursor; false: this dialect has none.
     fn heartbeat(&self, cursor: &str, at_us: i64, out: &mut Vec<u8>) -> bool;
+    /// The states of a channel (what was read of a view) are wanted at most this often, the newest wins; 0: each.
+    fn interval_ms(&self) -> u64 {
+        0
+    }
     /// The channel's query failed.
     fn channel_error(&self, channel: &str, error: &ReadError, out: &mut Vec<u8>) -> bool;
 }

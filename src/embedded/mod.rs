@@ -81,6 +81,8 @@ pub enum EmbeddedError {
     Leftover { pid: u32 },
     #[error("initdb failed: {0}")]
     Initdb(String),
+    #[error("pg_basebackup failed: {0}")]
+    BaseBackup(String),
     #[error("Postgres ended while it started ({status}): {log}")]
     Failed { status: String, log: String },
     #[error("Postgres was not ready within {} s: {log}", READY_WITHIN.as_secs())]
@@ -102,6 +104,21 @@ impl Embedded {
     /// Starts the cluster and waits until it takes connections; the first time in `root` it is made, which
     /// takes about a second. Blocks.
     pub fn start(options: Options) -> Result<Self, EmbeddedError> {
+        Self::start_from(options, process::initdb)
+    }
+
+    /// A standby that follows this running cluster by streaming replication, until `pg_promote()`. It is a copy, made the first
+    /// time in `root`.
+    pub fn start_standby(&self, options: Options) -> Result<Self, EmbeddedError> {
+        Self::start_from(options, |place, binaries, durable| {
+            process::base_backup(place, binaries, durable, self.socket_dir())
+        })
+    }
+
+    fn start_from(
+        options: Options,
+        make: impl FnOnce(&Place, &Binaries, bool) -> Result<(), EmbeddedError>,
+    ) -> Result<Self, EmbeddedError> {
         let place = Place::claim(&options.root)?;
         let data_version = place.data_version();
         let binaries = Binaries::find(data_version)?;
@@ -110,7 +127,7 @@ impl Embedded {
         }
         process::stop_leftover(&place)?;
         if data_version.is_none() {
-            process::initdb(&place, &binaries, options.durable)?;
+            make(&place, &binaries, options.durable)?;
         }
         let mut settings: Vec<(String, String)> = Vec::new();
         if !options.durable {

@@ -1,7 +1,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::binaries::Binaries;
@@ -64,8 +64,28 @@ impl Server {
 }
 
 pub fn initdb(place: &Place, binaries: &Binaries, durable: bool) -> Result<(), EmbeddedError> {
-    // Beside its place: a cut-off initdb must not look like a cluster. Under a name of its own, for the initdb of a
-    // killed owner may still be at work.
+    whole_or_absent(place, |fresh| {
+        let exe = binaries.dir.join("initdb");
+        let mut initdb = place.command(&exe);
+        initdb.arg("-D").arg(fresh).args(["-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale"]);
+        run(initdb, &exe, durable, EmbeddedError::Initdb)
+    })
+}
+
+/// A copy that will follow the running server behind `socket_dir`.
+pub fn base_backup(place: &Place, binaries: &Binaries, durable: bool, socket_dir: &Path) -> Result<(), EmbeddedError> {
+    whole_or_absent(place, |fresh| {
+        let exe = binaries.dir.join("pg_basebackup");
+        let mut backup = place.command(&exe);
+        backup.arg("-D").arg(fresh).arg("-h").arg(socket_dir);
+        backup.args(["-p", &PORT.to_string(), "-U", USER, "--checkpoint=fast", "--write-recovery-conf"]);
+        run(backup, &exe, durable, EmbeddedError::BaseBackup)
+    })
+}
+
+/// Makes the data beside its place: a cut-off beginning must not look like a cluster. Under a name of its own, for the
+/// process of a killed owner may still be at work.
+fn whole_or_absent(place: &Place, make: impl FnOnce(&Path) -> Result<(), EmbeddedError>) -> Result<(), EmbeddedError> {
     let data = place.data();
     for entry in std::fs::read_dir(&place.root).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("data.new") {
@@ -73,17 +93,24 @@ pub fn initdb(place: &Place, binaries: &Binaries, durable: bool) -> Result<(), E
         }
     }
     let fresh = place.root.join(format!("data.new.{}", std::process::id()));
-    let exe = binaries.dir.join("initdb");
-    let mut initdb = place.command(&exe);
-    initdb.arg("-D").arg(&fresh).args(["-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale"]);
-    if !durable {
-        initdb.arg("--no-sync");
-    }
-    let out = initdb.output().map_err(io("run", &exe))?;
-    if !out.status.success() {
-        return Err(EmbeddedError::Initdb(String::from_utf8_lossy(&out.stderr).trim().to_owned()));
-    }
+    make(&fresh)?;
     std::fs::rename(&fresh, &data).map_err(io("name", &data))
+}
+
+fn run(
+    mut command: Command,
+    exe: &Path,
+    durable: bool,
+    failed: fn(String) -> EmbeddedError,
+) -> Result<(), EmbeddedError> {
+    if !durable {
+        command.arg("--no-sync");
+    }
+    let out = command.output().map_err(io("run", exe))?;
+    match out.status.success() {
+        true => Ok(()),
+        false => Err(failed(String::from_utf8_lossy(&out.stderr).trim().to_owned())),
+    }
 }
 
 /// With the place's lock in our hands, a server that runs in it has lost its owner.
@@ -173,7 +200,7 @@ impl PidFile {
     fn read(data: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
         let pid = text.lines().next()?.trim().parse().ok()?;
-        Some(Self { pid, ready: text.lines().nth(7).is_some_and(|l| l.trim() == "ready") })
+        Some(Self { pid, ready: text.lines().nth(7).is_some_and(|l| ["ready", "standby"].contains(&l.trim())) })
     }
 }
 

@@ -42,6 +42,15 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             "host=localhost port=5432 dbname='a b' password='it\\'s long enough'",
         ],
         "forwarded" => &["203.0.113.1, 10.0.0.1", "for=\"[2001:db8::1]:80\";by=x, for=10.0.0.2", "[::1]:80,,unknown"],
+        "token" => &[
+            r#"{"token_type":"access","user_id":42,"exp":4102444800,"iat":1,"nbf":1.5}"#,
+            r#"{"token_type":"access","user_id":"é","exp":1e300,"aud":["a"],"iss":"i"}"#,
+            "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjoiMSJ9.AAAA",
+        ],
+        "session" => &[
+            r#"{"_auth_user_id":"42","_auth_user_backend":"b","_auth_user_hash":"0123456789abcdef0123456789abcdef01234567"}"#,
+            r#"{"_auth_user_id":7}"#,
+        ],
         _ => &[],
     };
     let mut seeds: Vec<Vec<u8>> = texts.iter().map(|t| t.as_bytes().to_vec()).collect();
@@ -54,6 +63,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
                 seeds.push(seed);
             }
         }
+    }
+    match target {
+        "token" => seeds.push(super::credentials::token_of_ours().into_bytes()),
+        "session" => seeds.extend(super::credentials::SESSIONS.map(|data| data.into())),
+        _ => {}
     }
     if target == "provider" {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/providers");

@@ -1,6 +1,7 @@
 //! Every parser that eats bytes from outside, as a function of bytes that must not panic and must keep its promises.
 //! `fuzz/` gives them to cargo-fuzz; `driver`, a test, runs them without it.
 
+mod credentials;
 #[cfg(test)]
 mod driver;
 
@@ -22,8 +23,11 @@ pub const TARGETS: &[Target] = &[
     ("provider", provider),
     ("database_url", database_url),
     ("forwarded", forwarded),
+    ("token", token),
+    ("session", session),
 ];
 
+pub use self::credentials::{session, token};
 pub use crate::http::fuzzing::forwarded;
 
 pub fn protocol(data: &[u8]) {

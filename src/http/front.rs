@@ -20,7 +20,7 @@ pub(super) struct Front<E> {
     pub hsts: Option<HeaderValue>,
     pub request_timeout: Duration,
     pub body_bytes_max: usize,
-    pub cors: Cors,
+    pub cors: Arc<Cors>,
 }
 
 impl<E: Endpoint> Endpoint for Front<E> {
@@ -29,19 +29,19 @@ impl<E: Endpoint> Endpoint for Front<E> {
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let _busy = self.registry.busy(&request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let caller = self.limits.caller(&request);
+        let visitor = self.limits.visitor(&request);
         let origin = self.cors.allowed(request.headers());
         let span = tracing::info_span!(
             "http.request",
             %method,
             %path,
             query = shown(request.uri().query().unwrap_or_default()),
-            peer = %caller.address
+            peer = %visitor.address
         );
         let began = Instant::now();
         request.set_data(BodyLimit(self.body_bytes_max));
-        let allowed = caller.ask();
-        request.set_data(caller);
+        let allowed = visitor.ask();
+        request.set_data(visitor);
         let mut response = if let Err(refused) = allowed {
             refused.into_response()
         } else if let (Some(_), true) = (&origin, preflight(&request)) {
@@ -83,6 +83,7 @@ fn shown(query: &str) -> String {
         "prefix",
         "limit",
         "after",
+        "sort",
         "cursor",
         "pair",
         "pairs",
@@ -101,12 +102,17 @@ fn shown(query: &str) -> String {
 
 /// RFC 9110 wants a 405 to say what would do.
 fn methods_of(path: &str) -> &'static str {
-    if path.starts_with("/api/") && path.trim_end_matches('/').ends_with("/events") {
-        "GET, HEAD, POST"
-    } else if ["/api/v1/rates", "/api/v1/convert"].contains(&path.trim_end_matches('/')) {
-        "POST"
-    } else {
-        "GET, HEAD"
+    let path = path.trim_end_matches('/');
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match parts[..] {
+        ["api", "channels", _, "events"] | ["api", "jobs", _, "runs"] => "GET, HEAD, POST",
+        ["api", "orders" | "transactions" | "submissions"] => "GET, HEAD, POST",
+        ["api", "orders", _] => "GET, HEAD, PATCH",
+        ["api", "submissions", _, "grade"] | ["api", "notifications", _, "read"] | ["api", "notifications", "read"] => {
+            "POST"
+        }
+        ["api", "v1", "rates" | "convert"] => "POST",
+        _ => "GET, HEAD",
     }
 }
 
@@ -148,7 +154,7 @@ impl Cors {
         Self { any: !any.is_empty(), origins: named.collect() }
     }
 
-    fn allowed(&self, headers: &HeaderMap) -> Option<Grant> {
+    pub fn allowed(&self, headers: &HeaderMap) -> Option<Grant> {
         let origin = headers.get(header::ORIGIN)?;
         let text = origin.to_str().ok()?.to_ascii_lowercase();
         if self.origins.contains(&text) {
@@ -175,8 +181,8 @@ impl Cors {
                 put(header::ACCESS_CONTROL_ALLOW_HEADERS, headers);
             }
         }
-        put(header::ACCESS_CONTROL_EXPOSE_HEADERS, "rowcast-cursor, etag, retry-after");
-        put(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST");
+        put(header::ACCESS_CONTROL_EXPOSE_HEADERS, "rowcast-cursor, etag, location, retry-after");
+        put(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PATCH");
         put(header::ACCESS_CONTROL_MAX_AGE, "600");
         if let Some(Grant::Named(origin)) = grant {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

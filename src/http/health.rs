@@ -8,7 +8,7 @@ use poem::http::{StatusCode, header};
 use poem::{Endpoint, Request, Response};
 use serde_json::json;
 
-use super::limits::Caller;
+use super::limits::Visitor;
 use crate::domain::Boxed;
 use crate::hub::Hub;
 use crate::store::{JobRunRow, JobStatus, Store, StoreError};
@@ -17,6 +17,8 @@ use crate::store::{JobRunRow, JobStatus, Store, StoreError};
 pub trait Database: Send + Sync {
     fn send<'a>(&'a self, channel: &'a str, event: &'a str, payload: &'a str) -> Boxed<'a, Result<(), StoreError>>;
     fn ping(&self) -> Boxed<'_, Result<(), StoreError>>;
+    /// Ends a user's connections, everywhere.
+    fn disconnect<'a>(&'a self, user: &'a str, reason: &'a str) -> Boxed<'a, Result<(), StoreError>>;
     fn jobs(&self) -> Boxed<'_, Result<Vec<JobStatus>, StoreError>>;
     /// None: there is no such job.
     fn job_runs<'a>(&'a self, name: &'a str, limit: i64) -> Boxed<'a, Result<Option<Vec<JobRunRow>>, StoreError>>;
@@ -31,6 +33,10 @@ impl Database for Store {
 
     fn ping(&self) -> Boxed<'_, Result<(), StoreError>> {
         Box::pin(Store::ping(self))
+    }
+
+    fn disconnect<'a>(&'a self, user: &'a str, reason: &'a str) -> Boxed<'a, Result<(), StoreError>> {
+        Box::pin(Store::disconnect(self, user, reason))
     }
 
     fn jobs(&self) -> Boxed<'_, Result<Vec<JobStatus>, StoreError>> {
@@ -130,7 +136,7 @@ impl Endpoint for Ready {
             return Ok(json_response(StatusCode::OK, json!({ "status": "ready" })));
         }
         // A driver's words may name hosts and users.
-        let detail = self.detail || Caller::of(&request).is_some_and(|caller| caller.is_this_machine(&request));
+        let detail = self.detail || Visitor::of(&request).is_some_and(|visitor| visitor.is_this_machine(&request));
         let why =
             |why: &str| if detail { why.to_owned() } else { "is not ready; the server's log says why".to_owned() };
         let reasons: Vec<_> = reasons.iter().map(|(what, said)| json!({ "what": what, "why": why(said) })).collect();

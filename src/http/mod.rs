@@ -7,13 +7,16 @@
 //! ```
 
 mod acceptor;
+mod apps;
 mod config;
+mod demo;
 mod docs;
 mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod handshake;
 mod health;
+mod identify;
 mod io;
 mod jobs;
 mod limits;
@@ -26,6 +29,7 @@ mod schema;
 mod stream;
 mod tls;
 mod upgrade;
+mod users;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -33,24 +37,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poem::middleware::{NormalizePath, TrailingSlash};
-use poem::{EndpointExt as _, Route, Server, get};
+use poem::{EndpointExt as _, IntoEndpoint as _, Route, Server, get};
 use tokio::task::JoinHandle;
 
 use crate::connection::{Shared, native};
 
+pub use apps::Reference;
 pub use config::Config;
+pub use demo::{Mint, Minted};
 pub use health::{Check, Database, Readiness};
+pub use identify::{authenticated, caller};
 pub use limits::{ForwardedHeader, NetworkError};
 pub use page::Page;
 pub use problem::{ApiError, ProblemCode};
 pub use rates::Rates;
 pub use tls::TlsError;
-pub use upgrade::{Admit, Adopt, SocketRoute};
+pub use upgrade::{Admit, Adopt, Credentials, SocketRoute};
 
 use self::io::Patience;
 use acceptor::{RawAcceptor, Registry};
+use demo::DemoToken;
 use front::{Cors, Front};
 use health::{Answer, Ready};
+use identify::Identified;
 use limits::Limits;
 use page::Served;
 use rates::{RateByPair, RatesApi};
@@ -67,10 +76,14 @@ pub struct Parts {
     /// The text of `/metrics`.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub pages: Vec<Page>,
+    /// None: this is no demo.
+    pub mint: Option<Mint>,
     /// WebSocket paths besides `/ws`.
     pub sockets: Vec<SocketRoute>,
     /// None: the paths of rates answer that there are none.
     pub rates: Option<Rates>,
+    /// None: the reference applications are not served.
+    pub reference: Option<Reference>,
     /// How long open requests may take when the server stops.
     pub grace: Duration,
 }
@@ -129,14 +142,15 @@ pub async fn serve(
         certificates: certificates.clone(),
         refused: RawAcceptor::refused(),
     };
+    let cors = Arc::new(Cors::new(&config.cors_origins));
     let front = Front {
-        inner: routes(&config, parts, &registry)?.with(NormalizePath::new(TrailingSlash::Trim)),
+        inner: routes(&config, parts, &registry, &cors)?.with(NormalizePath::new(TrailingSlash::Trim)),
         registry,
         limits,
         hsts: certificates.as_ref().and_then(|_| front::hsts(config.hsts_max_age_s)),
         request_timeout: Duration::from_millis(config.request_timeout_ms),
         body_bytes_max: config.body_bytes_max,
-        cors: Cors::new(&config.cors_origins),
+        cors,
     };
     let scheme = if certificates.is_some() { "https" } else { "http" };
     let watch = certificates.map(|c| c.watch(Duration::from_millis(config.tls_check_interval_ms.max(10))));
@@ -158,31 +172,45 @@ pub fn openapi_yaml() -> String {
 /// The subprotocol that a client of `/ws` may name.
 const NATIVE_PROTOCOL: &str = "rowcast.v1";
 
-fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>) -> Result<Route, HttpError> {
-    let Parts { shared, database, readiness, metrics, pages, sockets, rates, grace: _ } = parts;
+fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Cors>) -> Result<Route, HttpError> {
+    let Parts { shared, database, readiness, metrics, pages, mint, sockets, rates, reference, grace: _ } = parts;
     let adopt = shared.clone();
     let native = SocketRoute {
         path: "/ws".into(),
         protocols: &[NATIVE_PROTOCOL],
+        credentials: Credentials::Checked,
         admit: None,
         adopt: Arc::new(move |transport, visit| {
             native::open(&adopt, transport, &visit);
         }),
     };
     let hub = shared.hub.clone();
+    let auth = shared.auth.clone();
     let ready = database.clone();
+    let stream = EventStream { shared: shared.clone(), registry: registry.clone() };
+    let stream = Identified { inner: get(stream), auth: auth.clone(), cors: cors.clone() };
+    let apis = rest::apis(shared.clone(), database, config.publish, rates.clone());
+    let api = match reference {
+        Some(reference) => {
+            rest::described((apis, apps::apis(Some((reference, shared.clone()))))).into_endpoint().boxed()
+        }
+        None => rest::described(apis).into_endpoint().boxed(),
+    };
     let mut route = Route::new()
-        .nest("/api", rest::service(shared.clone(), database, config.publish, rates.clone()))
+        .nest("/api", Identified { inner: api, auth: auth.clone(), cors: cors.clone() })
         .at("/rate", get(RateByPair(RatesApi(rates))))
-        .at("/sse", get(EventStream { shared, registry: registry.clone() }))
+        .at("/sse", stream)
         .at("/healthz", get(Answer(health::alive)))
         .at("/readyz", get(Ready { readiness, hub, database: ready, detail: config.readyz_detail }))
         .at("/metrics", get(Answer(move || health::metrics(metrics.clone()))));
     for socket in std::iter::once(native).chain(sockets) {
         let path = socket.path.clone();
         let timeout = Duration::from_millis(config.upgrade_timeout_ms);
-        let upgrade = Upgrade { route: socket, registry: registry.clone(), timeout };
+        let upgrade = Upgrade { route: socket, registry: registry.clone(), timeout, auth: auth.clone() };
         route = route.try_at(&path, get(upgrade)).map_err(|_| HttpError::Route(path))?;
+    }
+    if let Some(mint) = mint {
+        route = route.at("/demo/token", get(DemoToken(mint)));
     }
     for page in docs::pages().into_iter().chain(pages) {
         let path = page.path.clone();

@@ -5,6 +5,7 @@ use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Response, error};
 use poem_openapi::ApiResponse;
+use poem_openapi::error::ParsePathError;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 
@@ -22,6 +23,12 @@ pub enum ProblemCode {
     BadCursor,
     BadHandshake,
     TooManySubscriptions,
+    NotAuthenticated,
+    TokenNotValid,
+    BadAuthorizationHeader,
+    UserNotFound,
+    UserInactive,
+    OriginNotAllowed,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -46,12 +53,18 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
-    pub const ALL: [ProblemCode; 26] = [
+    pub const ALL: [ProblemCode; 32] = [
         ProblemCode::BadRequest,
         ProblemCode::BadChannel,
         ProblemCode::BadCursor,
         ProblemCode::BadHandshake,
         ProblemCode::TooManySubscriptions,
+        ProblemCode::NotAuthenticated,
+        ProblemCode::TokenNotValid,
+        ProblemCode::BadAuthorizationHeader,
+        ProblemCode::UserNotFound,
+        ProblemCode::UserInactive,
+        ProblemCode::OriginNotAllowed,
         ProblemCode::Forbidden,
         ProblemCode::NotFound,
         ProblemCode::MethodNotAllowed,
@@ -94,6 +107,12 @@ impl ProblemCode {
             ProblemCode::BadCursor => ("bad_cursor", 400, "Not a cursor"),
             ProblemCode::BadHandshake => ("bad_handshake", 400, "Not a WebSocket handshake"),
             ProblemCode::TooManySubscriptions => ("too_many_subscriptions", 400, "Too many channels"),
+            ProblemCode::NotAuthenticated => ("not_authenticated", 401, "Say who you are"),
+            ProblemCode::TokenNotValid => ("token_not_valid", 401, "The token is not accepted"),
+            ProblemCode::BadAuthorizationHeader => ("bad_authorization_header", 401, "Not an Authorization header"),
+            ProblemCode::UserNotFound => ("user_not_found", 401, "The token's user does not exist"),
+            ProblemCode::UserInactive => ("user_inactive", 401, "The token's user is deactivated"),
+            ProblemCode::OriginNotAllowed => ("origin_not_allowed", 403, "Not for pages of this origin"),
             ProblemCode::Forbidden => ("forbidden", 403, "Not allowed"),
             ProblemCode::NotFound => ("not_found", 404, "Nothing is here"),
             ProblemCode::MethodNotAllowed => ("method_not_allowed", 405, "Not with this method"),
@@ -125,20 +144,22 @@ impl ProblemCode {
 pub struct ApiError {
     pub code: ProblemCode,
     pub detail: String,
+    /// Of a refused token: why, in simplejwt's `messages`.
+    pub cause: Option<String>,
 }
 
 impl ApiError {
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self { code, detail: detail.into(), cause: None }
     }
 
     pub fn into_response(self) -> Response {
-        problem(self.code.status(), self.code, &self.detail)
+        problem(self.code.status(), self.code, &self.detail, self.cause.as_deref())
     }
 
     /// The last bytes of an HTTP/1.1 connection, for where no request was read.
     pub(super) fn into_bytes(self) -> Vec<u8> {
-        let (code, body) = (self.code, body(self.code.status(), self.code, &self.detail));
+        let (code, body) = (self.code, body(self.code.status(), self.code, &self.detail, self.cause.as_deref()));
         let head = format!(
             "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\nretry-after: 1\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n",
@@ -149,22 +170,29 @@ impl ApiError {
     }
 }
 
-fn body(status: StatusCode, code: ProblemCode, detail: &str) -> String {
-    let body = serde_json::json!({
+fn body(status: StatusCode, code: ProblemCode, detail: &str, cause: Option<&str>) -> String {
+    let mut body = serde_json::json!({
         "type": format!("urn:rowcast:problem:{}", code.as_str()),
         "title": code.title(),
         "status": status.as_u16(),
         "detail": detail,
         "code": code.as_str(),
     });
+    if let Some(cause) = cause {
+        body["messages"] =
+            serde_json::json!([{ "token_class": "AccessToken", "token_type": "access", "message": cause }]);
+    }
     body.to_string()
 }
 
-fn problem(status: StatusCode, code: ProblemCode, detail: &str) -> Response {
-    let body = body(status, code, detail);
+fn problem(status: StatusCode, code: ProblemCode, detail: &str, cause: Option<&str>) -> Response {
+    let body = body(status, code, detail, cause);
     let mut response = Response::builder().status(status).content_type("application/problem+json").body(body);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"api\""));
+    }
     if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
@@ -187,14 +215,22 @@ pub(super) fn response_of(error: poem::Error) -> Response {
             (ProblemCode::UnsupportedMediaType, "Say 'Content-Type: application/json'.".into())
         }
         StatusCode::UNPROCESSABLE_ENTITY => (ProblemCode::Invalid, error.to_string()),
-        s if s.is_client_error() => (ProblemCode::BadRequest, error.to_string()),
+        s if s.is_client_error() => (ProblemCode::BadRequest, said(&error)),
         _ => {
             tracing::error!(error = %error, "http.request failed");
             (ProblemCode::Internal, "The cause is in the server's log.".into())
         }
     };
     // The body's status is the response's own, also where the framework has a finer one than our code.
-    problem(if status.is_client_error() { status } else { code.status() }, code, &detail)
+    problem(if status.is_client_error() { status } else { code.status() }, code, &detail, None)
+}
+
+/// The framework knows no names of a path's parts.
+fn said(error: &poem::Error) -> String {
+    match error.downcast_ref::<ParsePathError>() {
+        Some(e) => format!("A part of the path cannot be read: {}.", e.reason),
+        None => error.to_string(),
+    }
 }
 
 impl ResponseError for ApiError {
@@ -203,7 +239,7 @@ impl ResponseError for ApiError {
     }
 
     fn as_response(&self) -> Response {
-        problem(self.code.status(), self.code, &self.detail)
+        problem(self.code.status(), self.code, &self.detail, self.cause.as_deref())
     }
 }
 
@@ -240,8 +276,12 @@ impl From<CursorError> for ApiError {
 }
 
 impl From<Denied> for ApiError {
-    fn from(Denied: Denied) -> Self {
-        Self::new(ProblemCode::Forbidden, "This channel may not be listened to here.")
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::Unknown => ProblemCode::DatabaseUnavailable,
+            _ => ProblemCode::Forbidden,
+        };
+        Self::new(code, denied.message())
     }
 }
 
@@ -249,6 +289,7 @@ impl From<ReadError> for ApiError {
     fn from(e: ReadError) -> Self {
         let code = match e {
             ReadError::View { .. } => ProblemCode::ViewFailed,
+            ReadError::Key { .. } => ProblemCode::BadChannel,
             ReadError::Timeout { .. } => ProblemCode::ViewTimeout,
             ReadError::TooLarge { .. } => ProblemCode::MessageTooLarge,
             ReadError::Unavailable => ProblemCode::DatabaseUnavailable,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use poem::Request;
+use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi, OpenApiService, Tags};
@@ -10,33 +11,32 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::connection::{Shared, settled};
-use crate::domain::{CHANNEL_BYTES_MAX, ChannelName, Cursor, Identity, Incarnation, Message, Position};
+use crate::domain::{Caller, ChannelName, Cursor, Identity, Incarnation, Message, Position};
 
+use super::apps;
 use super::health::Database;
 use super::jobs::JobsApi;
-use super::limits::Caller;
+use super::limits::Visitor;
 use super::page::{etag, none_match};
 use super::problem::{ApiError, ProblemCode};
 use super::rates::{Rates, RatesApi};
 use super::raw::Raw;
-use super::schema::{Accepted, Channel, Channels, Events, Family, Kind, LiveChannel, NewEvent, Snapshot};
+use super::schema::{
+    Accepted, Channel, Channels, EVENT_BYTES_MAX, Events, Family, Kind, LiveChannel, NewEvent, Snapshot,
+};
+use super::users::UsersApi;
 
-pub(super) fn service(
-    shared: Arc<Shared>,
-    database: Arc<dyn Database>,
-    publish: bool,
-    rates: Option<Rates>,
-) -> OpenApiService<Apis, ()> {
-    let jobs = JobsApi(Some(database.clone()));
-    described((Api(Some(Parts { shared, database, publish })), jobs, RatesApi(rates)))
+pub(super) fn apis(shared: Arc<Shared>, database: Arc<dyn Database>, publish: bool, rates: Option<Rates>) -> Apis {
+    let (jobs, users) = (JobsApi(Some(database.clone())), UsersApi(Some(database.clone())));
+    (Api(Some(Parts { shared, database, publish })), jobs, RatesApi(rates), users)
 }
 
 /// The description alone: it does not depend on what is behind it.
-pub(super) fn service_of_nothing() -> OpenApiService<Apis, ()> {
-    described((Api(None), JobsApi(None), RatesApi(None)))
+pub(super) fn service_of_nothing() -> OpenApiService<impl OpenApi, ()> {
+    described(((Api(None), JobsApi(None), RatesApi(None), UsersApi(None)), apps::apis(None)))
 }
 
-fn described(apis: Apis) -> OpenApiService<Apis, ()> {
+pub(super) fn described<T: OpenApi>(apis: T) -> OpenApiService<T, ()> {
     OpenApiService::new(apis, "rowcast", env!("CARGO_PKG_VERSION"))
         .description(
             "Channels of a Postgres database: what they show, what happened on them, and a way to send. Live updates \
@@ -46,7 +46,7 @@ fn described(apis: Apis) -> OpenApiService<Apis, ()> {
         .server("/api")
 }
 
-pub(super) type Apis = (Api, JobsApi, RatesApi);
+pub(super) type Apis = (Api, JobsApi, RatesApi, UsersApi);
 
 pub(super) struct Api(Option<Parts>);
 
@@ -62,6 +62,8 @@ pub(super) enum Tag {
     Channels,
     /// What runs by the clock, and how it went
     Jobs,
+    /// Whose connections end
+    Users,
 }
 
 #[derive(ApiResponse)]
@@ -115,6 +117,7 @@ impl Api {
     #[oai(path = "/channels", method = "get")]
     async fn list(
         &self,
+        caller: Data<&Caller>,
         /// Only names and patterns that begin so
         prefix: Query<Option<String>>,
         /// How many channels, 1 to 1000
@@ -141,7 +144,7 @@ impl Api {
         let mut admitted = Vec::new();
         let limit = limit.0.min(LIMIT_MAX) as usize;
         for (channel, subscribers) in live {
-            if parts.shared.admission.may_listen(&Identity::default(), &channel).await.is_ok() {
+            if parts.shared.admission.may_listen(&caller.identity, &channel).await.is_ok() {
                 admitted.push((channel, subscribers));
             }
             if admitted.len() > limit {
@@ -165,8 +168,8 @@ impl Api {
 
     /// What a channel is
     #[oai(path = "/channels/:channel", method = "get")]
-    async fn channel(&self, channel: Path<String>) -> Result<Json<Channel>, ApiError> {
-        let (parts, channel) = self.open(&channel.0).await?;
+    async fn channel(&self, caller: Data<&Caller>, channel: Path<String>) -> Result<Json<Channel>, ApiError> {
+        let (parts, channel) = self.open(&channel.0, &caller.identity).await?;
         let family = parts.shared.source.family(&channel);
         let live = parts.shared.hub.channels();
         let subscribers = live.iter().find(|(c, _)| *c == channel).map_or(0, |(_, n)| *n as u64);
@@ -186,12 +189,13 @@ impl Api {
     #[oai(path = "/channels/:channel/snapshot", method = "get")]
     async fn snapshot(
         &self,
+        caller: Data<&Caller>,
         channel: Path<String>,
         /// The `ETag` of an answer before
         #[oai(name = "If-None-Match")]
         if_none_match: Header<Option<String>>,
     ) -> Result<SnapshotResponse, ApiError> {
-        let (parts, channel) = self.open(&channel.0).await?;
+        let (parts, channel) = self.open(&channel.0, &caller.identity).await?;
         let shared = &parts.shared;
         let (incarnation, _) = stands(shared)?;
         let reading = shared.read(&channel).await?;
@@ -221,6 +225,7 @@ impl Api {
     #[oai(path = "/channels/:channel/events", method = "get")]
     async fn events(
         &self,
+        caller: Data<&Caller>,
         channel: Path<String>,
         /// From a snapshot, an event, or the answer before
         cursor: Query<Option<String>>,
@@ -228,7 +233,7 @@ impl Api {
         #[oai(default = "limit_default", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u64>,
     ) -> Result<EventsResponse, ApiError> {
-        let (parts, channel) = self.open(&channel.0).await?;
+        let (parts, channel) = self.open(&channel.0, &caller.identity).await?;
         let shared = &parts.shared;
         if shared.source.family(&channel).state {
             let detail = "A state channel has only its present state: read its snapshot.";
@@ -265,15 +270,18 @@ impl Api {
     async fn publish(
         &self,
         request: &Request,
+        caller: Data<&Caller>,
         channel: Path<String>,
         body: Raw<NewEvent>,
     ) -> Result<AcceptedResponse, ApiError> {
-        let (parts, channel) = self.open(&channel.0).await?;
+        let parts = self.parts()?;
+        let channel = ChannelName::new(&channel.0)?;
+        parts.shared.admission.may_publish(&caller.identity, &channel).await?;
         if !parts.publish {
             return Err(ApiError::new(ProblemCode::Forbidden, "Publishing over REST is switched off here."));
         }
-        if let Some(caller) = Caller::of(request) {
-            caller.publish(None)?;
+        if let Some(visitor) = Visitor::of(request) {
+            visitor.publish(caller.identity.user.as_deref())?;
         }
         let NewEventText { event, data } = serde_json::from_slice(&body.text).map_err(|e| match e.classify() {
             serde_json::error::Category::Data => ApiError::new(
@@ -282,8 +290,8 @@ impl Api {
             ),
             _ => ApiError::new(ProblemCode::BadRequest, format!("The body is not JSON: {e}.")),
         })?;
-        if event.is_empty() || event.len() > CHANNEL_BYTES_MAX || event.chars().any(char::is_control) {
-            let detail = format!("'event' is 1 to {CHANNEL_BYTES_MAX} bytes without control characters.");
+        if event.is_empty() || event.len() > EVENT_BYTES_MAX || event.chars().any(char::is_control) {
+            let detail = format!("'event' is 1 to {EVENT_BYTES_MAX} bytes without control characters.");
             return Err(ApiError::new(ProblemCode::Invalid, detail));
         }
         parts.database.send(channel.as_str(), &event, data.get()).await?;
@@ -305,10 +313,10 @@ impl Api {
         self.0.as_ref().ok_or_else(not_ready)
     }
 
-    async fn open(&self, channel: &str) -> Result<(&Parts, ChannelName), ApiError> {
+    async fn open(&self, channel: &str, identity: &Identity) -> Result<(&Parts, ChannelName), ApiError> {
         let parts = self.parts()?;
         let channel = ChannelName::new(channel)?;
-        parts.shared.admission.may_listen(&Identity::default(), &channel).await?;
+        parts.shared.admission.may_listen(identity, &channel).await?;
         Ok((parts, channel))
     }
 }
@@ -317,7 +325,7 @@ fn limit_default() -> u64 {
     LIMIT_DEFAULT
 }
 
-fn stands(shared: &Shared) -> Result<(Incarnation, Position), ApiError> {
+pub(super) fn stands(shared: &Shared) -> Result<(Incarnation, Position), ApiError> {
     shared.hub.position().ok_or_else(not_ready)
 }
 

@@ -118,11 +118,14 @@ pub(super) struct Events {
     pub more: bool,
 }
 
+/// As long as the SQL functions let an event's name be.
+pub(super) const EVENT_BYTES_MAX: usize = 100;
+
 /// An event to publish
 #[derive(Object)]
 #[allow(dead_code, reason = "describes what is read as text")]
 pub(super) struct NewEvent {
-    /// 1 to 255 bytes without control characters
+    /// 1 to 100 bytes without control characters
     pub event: String,
     /// Any JSON; it reaches subscribers with its own digits and spaces
     pub data: Any<Value>,

@@ -7,11 +7,12 @@ use futures_util::StreamExt as _;
 use poem::http::header;
 use poem::{Body, Endpoint, Request, Response};
 
-use crate::connection::{Shared, sse};
+use crate::connection::{Shared, Visit, sse};
 use crate::domain::{ChannelName, Cursor, Identity};
 
 use super::acceptor::Registry;
-use super::limits::Caller;
+use super::identify::caller;
+use super::limits::Visitor;
 use super::problem::{ApiError, ProblemCode};
 
 pub(super) struct EventStream {
@@ -35,10 +36,12 @@ impl EventStream {
         let pairs = request
             .params::<Vec<(String, String)>>()
             .map_err(|_| ApiError::new(ProblemCode::BadRequest, "The query was not understood."))?;
-        let channels = self.channels(&pairs).await?;
+        let caller = caller(request);
+        let user = caller.identity.user.as_deref();
+        let held = Visitor::of(request).map(|v| v.admit(request, user)).transpose()?.unwrap_or_default();
+        let channels = self.channels(&pairs, &caller.identity).await?;
         let cursor = cursor(request, &pairs)?;
-        let user = Identity::default().user;
-        let held = Caller::of(request).map(|c| c.admit(request, user.as_deref())).transpose()?.unwrap_or_default();
+        let visit = Visit { identity: caller.identity, credential: caller.credential, ..Visit::default() };
         let kept = (self.registry.busy(request), held);
         let socket = self.registry.of(request);
         let left = async move {
@@ -47,7 +50,7 @@ impl EventStream {
                 None => std::future::pending().await,
             }
         };
-        let stream = sse::open(&self.shared, channels, cursor).take_until(Box::pin(left)).map(move |bytes| {
+        let stream = sse::open(&self.shared, channels, cursor, &visit).take_until(Box::pin(left)).map(move |bytes| {
             // As long as it streams, the connection is not idle, and its places are taken.
             let _kept = &kept;
             Ok::<_, io::Error>(bytes)
@@ -60,7 +63,7 @@ impl EventStream {
             .body(Body::from_bytes_stream(stream)))
     }
 
-    async fn channels(&self, pairs: &[(String, String)]) -> Result<Vec<ChannelName>, ApiError> {
+    async fn channels(&self, pairs: &[(String, String)], identity: &Identity) -> Result<Vec<ChannelName>, ApiError> {
         let mut channels: Vec<ChannelName> = Vec::new();
         for (_, name) in pairs.iter().filter(|(key, _)| key == "channel") {
             if name.len() > self.shared.channel_bytes_max() {
@@ -68,7 +71,7 @@ impl EventStream {
                 return Err(ApiError::new(ProblemCode::BadChannel, format!("A name may be {max} bytes long here.")));
             }
             let channel = ChannelName::new(name)?;
-            self.shared.admission.may_listen(&Identity::default(), &channel).await?;
+            self.shared.admission.may_listen(identity, &channel).await?;
             if !channels.contains(&channel) {
                 channels.push(channel);
             }

@@ -1,6 +1,7 @@
 //! From an HTTP request to a raw socket.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,14 +10,16 @@ use futures_util::FutureExt as _;
 use poem::{Endpoint, OnUpgrade, Request, Response};
 use tokio::io::AsyncReadExt as _;
 
+use crate::auth::Auth;
 use crate::connection::Visit;
 use crate::connection::native::Transport;
-use crate::domain::Boxed;
-use crate::hub::Early;
+use crate::domain::{Boxed, Caller};
+use crate::hub::{Early, close};
 
 use super::acceptor::{Registry, Socket};
 use super::handshake::{Handshake, refusal};
-use super::limits::{Caller, Held};
+use super::identify::{check_origin, identify, without_secrets};
+use super::limits::{Held, Visitor};
 use super::problem::{ApiError, ProblemCode};
 
 /// What hyper had read ahead is at most its own buffer; a client that sends more than this before it has our answer is
@@ -25,8 +28,8 @@ const EARLY_BYTES_MAX: usize = 512 * 1024;
 
 /// Receives the socket of a WebSocket after its handshake, and who is behind it.
 pub type Adopt = Arc<dyn Fn(Transport, Visit) + Send + Sync>;
-/// Asked before the upgrade; may refuse it.
-pub type Admit = Arc<dyn for<'a> Fn(&'a Visit) -> Boxed<'a, Result<(), ApiError>> + Send + Sync>;
+/// Asked before the upgrade; may refuse it, or note in the visit what it found.
+pub type Admit = Arc<dyn for<'a> Fn(&'a mut Visit) -> Boxed<'a, Result<(), ApiError>> + Send + Sync>;
 
 /// A path that is a WebSocket, in whatever dialect `adopt` speaks.
 #[derive(Clone)]
@@ -34,14 +37,27 @@ pub struct SocketRoute {
     /// As poem writes it: `/ws/orders/:id`.
     pub path: String,
     pub protocols: &'static [&'static str],
+    pub credentials: Credentials,
     pub admit: Option<Admit>,
     pub adopt: Adopt,
+}
+
+/// What becomes of what a client offers to say who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// It is not looked at: everybody is anonymous here.
+    Ignored,
+    /// What is not accepted is refused before the upgrade.
+    Checked,
+    /// What is not accepted is told by a close code after it.
+    CheckedInside,
 }
 
 pub(super) struct Upgrade {
     pub route: SocketRoute,
     pub registry: Arc<Registry>,
     pub timeout: Duration,
+    pub auth: Arc<Auth>,
 }
 
 impl Endpoint for Upgrade {
@@ -53,14 +69,35 @@ impl Endpoint for Upgrade {
 }
 
 impl Upgrade {
+    async fn visit(&self, request: &Request) -> Result<Visit, ApiError> {
+        if self.route.credentials == Credentials::Ignored {
+            return Ok(visit(request, Caller::default()));
+        }
+        match identify(&self.auth, request).await {
+            Ok(caller) => Ok(visit(request, caller)),
+            Err(error) if self.route.credentials == Credentials::CheckedInside => {
+                let refused = match error.code.status().is_client_error() {
+                    true => (close::UNAUTHORIZED, "Your credentials are not accepted."),
+                    false => (close::TRY_LATER, "Who you are cannot be found out now: come again later."),
+                };
+                Ok(Visit { refused: Some(refused), ..visit(request, Caller::default()) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     async fn answer(&self, request: &Request) -> Result<Response, ApiError> {
         let handshake = Handshake::check(request.headers(), self.route.protocols)?;
-        let visit = visit(request);
-        if let Some(admit) = &self.route.admit {
-            admit(&visit).await?;
-        }
+        let visitor = Visitor::of(request);
+        // Before anything that costs a query.
+        check_origin(&self.auth, None, request.headers())?;
+        visitor.map_or(Ok(()), Visitor::room)?;
+        let mut visit = self.visit(request).await?;
         let user = visit.identity.user.as_deref();
-        let held = Caller::of(request).map(|caller| caller.admit(request, user)).transpose()?.unwrap_or_default();
+        let held = visitor.map(|visitor| visitor.admit(request, user)).transpose()?.unwrap_or_default();
+        if let (Some(admit), None) = (&self.route.admit, visit.refused) {
+            admit(&mut visit).await?;
+        }
         // HTTP/2 connections have no upgrade, and a socket that is not ours cannot be taken.
         let unsuitable = || ApiError::new(ProblemCode::UpgradeRequired, "Connect with HTTP/1.1.");
         let upgrade = request.take_upgrade().map_err(|_| unsuitable())?;
@@ -79,11 +116,14 @@ impl Upgrade {
     }
 }
 
-fn visit(request: &Request) -> Visit {
+fn visit(request: &Request, caller: Caller) -> Visit {
     Visit {
-        identity: Default::default(),
-        params: request.path_params().unwrap_or_default(),
-        query: request.params().unwrap_or_default(),
+        identity: caller.identity,
+        credential: caller.credential,
+        // As pairs, poem would not give them.
+        params: request.path_params::<BTreeMap<String, String>>().unwrap_or_default().into_iter().collect(),
+        query: without_secrets(request.params().unwrap_or_default()),
+        ..Visit::default()
     }
 }
 

@@ -11,19 +11,22 @@
 //! Locks: a lane's FIFO may be locked while the core is; never the other way round, and neither while a client,
 //! a dialect aside, is called.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::JoinError;
 use super::config::{Config, Stats};
 use super::joins::Buffer;
 use super::lane::{ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
+use super::pace::{Agenda, Pace};
 use super::recent::Recent;
 use super::slab::Slab;
-use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Position, Snapshot};
+use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Pattern, Position, Snapshot};
 
 pub struct Core {
     pub state: Mutex<State>,
@@ -36,6 +39,8 @@ pub struct Core {
     /// The last connection has gone.
     pub empty: Notify,
     pub begun: Instant,
+    /// When the first of the states that wait for their turn is due (`pace`), in milliseconds since `begun`.
+    pub next_release_ms: AtomicU64,
 }
 
 pub struct State {
@@ -43,6 +48,7 @@ pub struct State {
     pub names: HashMap<ChannelName, u32>,
     pub channels: Slab<Channel>,
     pub topics: Slab<()>,
+    pub agenda: Agenda,
     /// Per lane.
     pub slots: Box<[Slots]>,
     pub recent: Recent,
@@ -110,6 +116,23 @@ pub struct Topic {
     pub id: u32,
     /// How many, per lane.
     pub count: Box<[u32]>,
+    /// Where the dialect has an interval.
+    pub pace: Option<Box<Pace>>,
+}
+
+impl Topic {
+    /// The frame, once to each lane that has subscribers.
+    pub fn publish(&self, frame: &Bytes, key: Option<&Arc<str>>, skip: &[ConnId], outgoing: &mut [Vec<Item>]) {
+        for (lane, _) in self.count.iter().enumerate().filter(|(_, n)| **n > 0) {
+            let skip: Vec<ConnId> = skip.iter().filter(|id| id.lane() == lane).copied().collect();
+            outgoing[lane].push(Item::Publish {
+                topic: self.id,
+                frame: frame.clone(),
+                key: key.cloned(),
+                skip: (!skip.is_empty()).then(|| skip.into()),
+            });
+        }
+    }
 }
 
 impl Core {
@@ -239,12 +262,47 @@ impl Core {
         }
         state.join_bytes = 0;
         state.topics = Slab::default();
+        state.agenda.clear();
         for conn in state.slots.iter_mut().flat_map(|s| &mut s.conns) {
             conn.subs.iter_mut().for_each(|s| s.state = SubState::Reset);
             conn.waiting = conn.subs.len() as u32;
         }
         for fifo in &self.fifos {
             fifo.push(Item::ResetAll);
+        }
+    }
+
+    /// Connections that listen to a channel of `family` start over, with all that they listen to.
+    pub fn restart(&self, family: &Pattern) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let matching = state.names.iter().filter(|(name, _)| family.matches(name.as_str()).is_some());
+        let changed: HashSet<u32> = matching.map(|(_, n)| *n).collect();
+        if changed.is_empty() {
+            return;
+        }
+        for lane in 0..state.slots.len() {
+            for slot in 0..state.slots[lane].conns.len() {
+                let conn = &mut state.slots[lane].conns[slot];
+                if !conn.open || !conn.subs.iter().any(|s| changed.contains(&s.channel)) {
+                    continue;
+                }
+                let (id, form) = (ConnId::new(conn.generation, lane, conn.form.framing, slot as u32), conn.form);
+                let subs = conn.subs.clone();
+                conn.subs.iter_mut().for_each(|s| s.state = SubState::Reset);
+                conn.waiting = conn.subs.len() as u32;
+                for sub in subs {
+                    let channel = &mut state.channels[sub.channel];
+                    // First, so that the channel keeps an audience.
+                    channel.reset += 1;
+                    channel.settling.retain(|(other, _)| *other != id);
+                    state.subscriptions += 1;
+                    if let Some(topic) = state.unsubscribe(sub, lane, form) {
+                        self.fifos[lane].push(Item::Detach { conn: id, topic });
+                    }
+                }
+                self.fifos[lane].push(Item::Restart(id));
+            }
         }
     }
 
@@ -256,10 +314,10 @@ impl Core {
         });
         let conns = &guard.slots[lane].conns;
         let slots = (turn..conns.len() as u32).step_by(of as usize);
-        // Nor to an event stream that has not asked for anything yet: it would resume from there without a snapshot.
+        // Nor to a client that has not asked for anything yet: it would resume from there without a snapshot.
         let joining = slots.filter(|&slot| {
             let conn = &conns[slot as usize];
-            conn.waiting > 0 || (conn.subs.is_empty() && conn.form.framing == super::Framing::EventStream)
+            conn.waiting > 0 || conn.subs.is_empty()
         });
         let joining = joining.collect();
         self.fifos[lane].push(Item::Heartbeat(Box::new(Heartbeat { cursor, turn, of, joining })));
@@ -273,6 +331,7 @@ impl State {
             names: HashMap::new(),
             channels: Slab::default(),
             topics: Slab::default(),
+            agenda: Agenda::new(),
             slots: std::iter::repeat_with(Slots::default).take(lanes).collect(),
             recent: Recent::new(config.recent_items_max, config.recent_bytes_max),
             number: 0,

@@ -8,7 +8,8 @@ use super::Framing;
 use super::codec;
 use super::core::{Channel, Core, State};
 use super::joins::{Buffer, Held, included, is_remembered};
-use super::lane::{ConnId, Form, Item, Lane, lock};
+use super::lane::{ConnId, Form, Lane, lock};
+use super::pace::{Waiting, may_wait};
 use crate::domain::{Batch, ChannelName, Cursor, Dialect, Incarnation, Message, Position, ReadError, Stamp, Target};
 
 impl Core {
@@ -44,10 +45,7 @@ impl Core {
                 dialect.channel_error(name.as_str(), error, out)
             });
             let Some(frame) = frame else { continue };
-            for (lane, _) in topic.count.iter().enumerate().filter(|(_, n)| **n > 0) {
-                let frame = frame.clone();
-                state.outgoing[lane].push(Item::Publish { topic: topic.id, frame, key: None, skip: None });
-            }
+            topic.publish(&frame, None, &[], &mut state.outgoing);
         }
         self.push_out(state);
     }
@@ -126,11 +124,15 @@ impl Core {
         cursor: &Option<Cursor>,
         text: &mut Option<String>,
     ) {
-        let State { channels, outgoing, scratch, join_bytes, .. } = state;
+        let State { channels, outgoing, scratch, join_bytes, agenda, .. } = state;
         let channel = &mut channels[n];
         let skip = skipped(channel, &message.stamp, cursor.as_ref().map(|c| &c.position));
         let mut frames = Vec::new();
-        for topic in &channel.live {
+        for topic in &mut channel.live {
+            let waiting = || Waiting { message: message.clone(), cursor: cursor.clone() };
+            if may_wait(message) && self.holds(n, topic, agenda, waiting) {
+                continue;
+            }
             if let (None, Some(cursor)) = (&text, cursor) {
                 *text = Some(cursor.to_string());
             }
@@ -138,15 +140,7 @@ impl Core {
                 dialect.event(channel.name.as_str(), message, text.as_deref(), out)
             });
             if let Some(frame) = &frame {
-                for (lane, _) in topic.count.iter().enumerate().filter(|(_, n)| **n > 0) {
-                    let skip: Vec<ConnId> = skip.iter().filter(|id| id.lane() == lane).copied().collect();
-                    outgoing[lane].push(Item::Publish {
-                        topic: topic.id,
-                        frame: frame.clone(),
-                        key: message.conflate.clone(),
-                        skip: (!skip.is_empty()).then(|| skip.into()),
-                    });
-                }
+                topic.publish(frame, message.conflate.as_ref(), &skip, outgoing);
             }
             if channel.joining > 0 {
                 frames.push((topic.form, frame));
@@ -166,7 +160,7 @@ impl Core {
     }
 
     /// Frames what `write` appends; `None`: it had nothing to say.
-    fn encode(
+    pub(super) fn encode(
         &self,
         form: Form,
         scratch: &mut Vec<u8>,
@@ -202,7 +196,7 @@ impl Core {
 }
 
 /// The live subscribers whose snapshot has shown this already: dispatched late, to them it is the past.
-fn skipped(channel: &mut Channel, stamp: &Stamp, place: Option<&Position>) -> Vec<ConnId> {
+pub(super) fn skipped(channel: &mut Channel, stamp: &Stamp, place: Option<&Position>) -> Vec<ConnId> {
     channel.reads |= matches!(stamp, Stamp::Read(_));
     let Some(newest) = &channel.settling_cur else { return Vec::new() };
     let nobody = match stamp {

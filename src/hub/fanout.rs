@@ -161,7 +161,8 @@ impl<P: Port> Fanout<P> {
             self.release(id);
         }
         let next = self.deadlines.first().map_or(self.next_tick_ms, |(due, _)| self.next_tick_ms.min(*due));
-        next.saturating_sub(now)
+        let next_ms = next.saturating_sub(now);
+        if self.lane == 0 { next_ms.min(self.core.release_held()) } else { next_ms }
     }
 
     pub fn member(&mut self, id: ConnId) -> Option<&mut Member<P>> {
@@ -231,10 +232,12 @@ impl<P: Port> Fanout<P> {
                 }
             }
             Item::ResetAll => self.reset_all(),
+            Item::Restart(id) => self.restart(id),
             Item::Heartbeat(heartbeat) => self.beat(&heartbeat),
             Item::Shutdown(shutdown) => self.shut_down(&shutdown),
             Item::Retired { conn, code } => self.retire(conn, code.map_or(Closed::Peer, Closed::Ours), None),
             Item::Gone(id) => self.release(id),
+            Item::LookAtClock => {}
             Item::End => {
                 for id in self.ids() {
                     self.release(id);

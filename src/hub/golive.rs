@@ -1,5 +1,7 @@
 //! From joining to live: what was missed, then what comes, as one piece of the FIFO.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::backlog::Frame;
@@ -7,6 +9,7 @@ use super::config::add;
 use super::core::{Core, State, SubState, Topic};
 use super::joins::included;
 use super::lane::{ConnId, Form, GoingLive, Item, Lane, lock};
+use super::pace::{Waiting, may_wait};
 use super::{JoinError, Part};
 use crate::domain::{ChannelName, Cursor, Position};
 
@@ -18,13 +21,26 @@ impl Core {
         let starts = self.joining(state, id, parts.iter().map(|p| p.channel))?;
         let form = state.slots[id.lane()].get(id).ok_or(JoinError::Gone)?.form;
         let mut missed: Vec<(u64, Bytes)> = Vec::new();
+        let mut waiting: BTreeMap<u32, Waiting> = BTreeMap::new();
         for (part, &(n, start)) in parts.iter().zip(&starts) {
             let channel = &mut state.channels[n];
             let Some(buffer) = &mut channel.buffer else { continue };
             let from = buffer.items.partition_point(|held| held.number < start);
             let before = buffer.bytes;
+            let topic = channel.live.iter().find(|t| t.form == form);
+            // Of states that have to wait the newest will come, by itself or (to the first subscriber) from `waiting`.
+            let paced = match topic {
+                Some(topic) => topic.pace.as_ref().is_some_and(|pace| pace.is_holding()),
+                None => self.is_paced(form),
+            };
             for held in buffer.items.range_mut(from..) {
                 if included(part.since, &held.message.stamp) {
+                    continue;
+                }
+                if paced && may_wait(&held.message) {
+                    if topic.is_none() {
+                        waiting.insert(n, Waiting { message: held.message.clone(), cursor: held.cursor.clone() });
+                    }
                     continue;
                 }
                 let bytes = held.bytes();
@@ -40,6 +56,12 @@ impl Core {
         }
         let sinces = starts.iter().zip(parts).map(|(&(n, _), p)| (n, p.since.clone())).collect();
         self.attach(state, id, form, sinces, frames, missed);
+        for (n, waiting) in waiting {
+            let topic = state.channels[n].live.iter_mut().find(|topic| topic.form == form);
+            if let Some(topic) = topic {
+                self.keep(n, topic, &mut state.agenda, waiting);
+            }
+        }
         Ok(())
     }
 
@@ -99,7 +121,7 @@ impl Core {
             channel.stop_joining(&mut state.join_bytes);
             let at = channel.live.iter().position(|t| t.form == form).unwrap_or_else(|| {
                 let id = state.topics.insert(());
-                channel.live.push(Topic { form, id, count: vec![0; lanes].into() });
+                channel.live.push(Topic { form, id, count: vec![0; lanes].into(), pace: self.pace(form) });
                 channel.live.len() - 1
             });
             channel.live[at].count[id.lane()] += 1;

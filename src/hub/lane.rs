@@ -79,6 +79,8 @@ pub enum Item {
     Resume(ConnId),
     /// A new stream: nobody is subscribed to anything.
     ResetAll,
+    /// A client starts over; it was detached from everything.
+    Restart(ConnId),
     Heartbeat(Box<Heartbeat>),
     Shutdown(Box<ShuttingDown>),
     End,
@@ -89,6 +91,8 @@ pub enum Item {
     },
     /// A connection's own task or stream has ended.
     Gone(ConnId),
+    /// For the first lane: something is due earlier than its clock knows.
+    LookAtClock,
 }
 
 pub struct Adopted {

@@ -114,6 +114,12 @@ impl<P: Port> Fanout<P> {
         }
     }
 
+    pub fn restart(&mut self, id: ConnId) {
+        if let Some(client) = self.member(id).and_then(|m| m.client.clone()) {
+            guarded("reset", || client.reset());
+        }
+    }
+
     pub fn shut_down(&mut self, shutdown: &ShuttingDown) {
         let grace_ms = shutdown.grace.as_millis() as u64;
         for id in self.ids() {

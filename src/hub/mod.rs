@@ -23,6 +23,7 @@ mod joins;
 mod lane;
 mod members;
 mod meter;
+mod pace;
 mod recent;
 mod shard;
 mod slab;
@@ -30,6 +31,7 @@ mod task;
 
 use std::io;
 use std::net::TcpStream;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -159,6 +161,7 @@ impl Hub {
             room,
             empty: Notify::new(),
             begun: Instant::now(),
+            next_release_ms: AtomicU64::new(u64::MAX),
         });
         // Made first: should a thread not start, its drop ends those that did.
         let hub = Hub(Arc::new(Inner { core: core.clone(), threads: Mutex::default() }));
@@ -411,6 +414,10 @@ impl Drop for Inner {
 impl Outlet for Hub {
     fn begin(&self, incarnation: Incarnation, start: Arc<Snapshot>) {
         self.core().begin(incarnation, start);
+    }
+
+    fn restart(&self, family: &Pattern) {
+        self.core().restart(family);
     }
 
     fn dispatch(&self, batch: Batch) {

@@ -27,6 +27,10 @@ impl<T> Slab<T> {
         }
     }
 
+    pub fn get_mut(&mut self, n: u32) -> Option<&mut T> {
+        self.items.get_mut(n as usize)?.as_mut()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.items.iter().flatten()
     }

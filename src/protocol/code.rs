@@ -17,6 +17,11 @@ pub enum Code {
     NotSubscribed,
     TooManySubscriptions,
     Forbidden,
+    TokenNotValid,
+    // A subscription or a connection has ended.
+    AccessLost,
+    AccessUnknown,
+    Unauthorized,
     // A channel could not be read, or not now.
     ViewFailed,
     ViewTimeout,
@@ -31,7 +36,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 23] = [
         Code::BadJson,
         Code::BadFrame,
         Code::UnknownType,
@@ -42,6 +47,10 @@ impl Code {
         Code::NotSubscribed,
         Code::TooManySubscriptions,
         Code::Forbidden,
+        Code::TokenNotValid,
+        Code::AccessLost,
+        Code::AccessUnknown,
+        Code::Unauthorized,
         Code::ViewFailed,
         Code::ViewTimeout,
         Code::MessageTooLarge,
@@ -65,6 +74,10 @@ impl Code {
             Code::NotSubscribed => "not_subscribed",
             Code::TooManySubscriptions => "too_many_subscriptions",
             Code::Forbidden => "forbidden",
+            Code::TokenNotValid => "token_not_valid",
+            Code::AccessLost => "access_lost",
+            Code::AccessUnknown => "access_unknown",
+            Code::Unauthorized => "unauthorized",
             Code::ViewFailed => "view_failed",
             Code::ViewTimeout => "view_timeout",
             Code::MessageTooLarge => "message_too_large",
@@ -82,7 +95,7 @@ impl Code {
         match self {
             Code::BadJson => "This frame is not JSON: send one JSON object per text frame.",
             Code::BadFrame => "This frame has a field of the wrong type: compare it with docs/PROTOCOL.md.",
-            Code::UnknownType => "This type is not known: send 'subscribe', 'unsubscribe' or 'ping'.",
+            Code::UnknownType => "This type is not known: send 'subscribe', 'unsubscribe', 'auth' or 'ping'.",
             Code::BadChannel => "This is not the name of a channel: send 1 to 255 bytes without control characters.",
             Code::BadCursor => "This is not a cursor: hand back the text of a 'cursor' unchanged, or leave it out.",
             Code::BinaryUnsupported => "Binary frames are not understood: send JSON as text frames.",
@@ -92,6 +105,12 @@ impl Code {
                 "This connection has as many subscriptions as are allowed: unsubscribe, or open another one."
             }
             Code::Forbidden => "This channel may not be listened to here.",
+            Code::TokenNotValid => "This token is not accepted: nothing was changed.",
+            Code::AccessLost => "This channel may not be listened to any more.",
+            Code::AccessUnknown => {
+                "It cannot be found out whether this channel may be listened to still: subscribe again later."
+            }
+            Code::Unauthorized => "What this connection rested on has ended: connect again with new credentials.",
             Code::ViewFailed => "The view of this channel failed: whoever defined it can mend it.",
             Code::ViewTimeout => "The view of this channel took too long: try again later.",
             Code::MessageTooLarge => "The content of this channel is larger than is allowed.",
@@ -117,6 +136,7 @@ impl From<&ReadError> for Code {
     fn from(error: &ReadError) -> Self {
         match error {
             ReadError::View { .. } => Code::ViewFailed,
+            ReadError::Key { .. } => Code::BadChannel,
             ReadError::Timeout { .. } => Code::ViewTimeout,
             ReadError::TooLarge { .. } => Code::MessageTooLarge,
             ReadError::Unavailable => Code::DatabaseUnavailable,

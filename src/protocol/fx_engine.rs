@@ -9,7 +9,7 @@ use crate::domain::{Dialect, Message, ReadError};
 
 use super::native::time;
 use super::rate_row::{RateRow, code, string};
-use super::talk::{Asked, Said, Shown, Talk};
+use super::talk::{Asked, Said, Shape, Shown, Talk, Values};
 
 pub struct FxEngine;
 
@@ -47,7 +47,7 @@ impl Talk for FxEngine {
         (!asked.is_empty()).then_some(asked)
     }
 
-    fn hello(&self, asked: Option<&[Asked]>, at_us: i64) -> Option<Vec<u8>> {
+    fn hello(&self, asked: Option<&[Asked]>, _values: &Values, at_us: i64) -> Option<Vec<u8>> {
         let mut out =
             br#"{"type":"connection_established","message":"Connected to real-time rate updates","subscribed_pairs":"#
                 .to_vec();
@@ -59,13 +59,13 @@ impl Talk for FxEngine {
         Some(out)
     }
 
-    fn content(&self, data: &[u8]) -> Vec<Shown> {
+    fn content(&self, _shape: Shape, data: Option<&[u8]>, _at_us: i64) -> Vec<Shown> {
         let shown = |row: &RateRow<'_>| {
             let mut out = Vec::new();
             update(&mut out, row);
             Shown { key: Some(row.key()), frame: out.into() }
         };
-        RateRow::parse_all(data).iter().map(shown).collect()
+        RateRow::parse_all(data.unwrap_or(b"[]")).iter().map(shown).collect()
     }
 
     fn one(&self, _data: &[u8], _key: &str) -> Option<Bytes> {

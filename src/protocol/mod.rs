@@ -4,19 +4,22 @@
 //! native ones have the first two; endpoints that speak another application's language add theirs at start.
 
 mod code;
+pub mod declared;
 pub mod fx_engine;
 pub mod native;
 mod rate_row;
 pub mod remittance;
 pub mod sse;
 mod talk;
+mod template;
 
 use std::sync::Arc;
 
 use crate::domain::Dialect;
 
 pub use code::Code;
-pub use talk::{Asked, Said, Shown, Talk};
+pub use talk::{Asked, Said, Shape, Shown, Talk, Values};
+pub use template::Template;
 
 /// JSON text frames on a WebSocket: `docs/PROTOCOL.md`.
 pub const NATIVE_WS: u16 = 0;

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::domain::{Dialect, Message, ReadError};
 
 use super::rate_row::{RateRow, code, string};
-use super::talk::{Asked, Said, Shown, Talk};
+use super::talk::{Asked, Said, Shape, Shown, Talk, Values};
 
 pub struct Remittance {
     /// The channel that speaks after a whole refresh.
@@ -51,13 +51,13 @@ impl Talk for Remittance {
         None
     }
 
-    fn hello(&self, _asked: Option<&[Asked]>, _at_us: i64) -> Option<Vec<u8>> {
+    fn hello(&self, _asked: Option<&[Asked]>, _values: &Values, _at_us: i64) -> Option<Vec<u8>> {
         None
     }
 
-    fn content(&self, data: &[u8]) -> Vec<Shown> {
+    fn content(&self, _shape: Shape, data: Option<&[u8]>, _at_us: i64) -> Vec<Shown> {
         let mut out = br#"{"type":"all_rates","data":{"#.to_vec();
-        for (i, row) in RateRow::parse_all(data).iter().enumerate() {
+        for (i, row) in RateRow::parse_all(data.unwrap_or(b"[]")).iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }

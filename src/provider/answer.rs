@@ -7,8 +7,9 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use rust_decimal::Decimal;
 
-use super::currency::{Currency, Pair};
 use super::error::ProviderError;
+use super::pair::Pair;
+use crate::domain::Currency;
 
 /// What is asked.
 #[derive(Clone)]

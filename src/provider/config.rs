@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::currency::Currency;
 use super::secret::Secret;
+use crate::domain::Currency;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,7 +33,7 @@ pub struct SourceConfig {
     /// Between the starts of two rounds, whatever the schedule says: keeps a free plan's quota. After a failed round
     /// at most a minute, the circuit breaker does the rest.
     pub min_interval_ms: Option<u64>,
-    /// How old its newest quote may be.
+    /// How old its newest quote may be. As often as it has news, or more slowly where `min_interval_ms` says so.
     pub cadence: Option<Cadence>,
     /// Only these currencies are asked for; empty: all that are wanted.
     pub symbols: Vec<Currency>,

@@ -4,9 +4,9 @@
 use super::answer::Listing;
 use super::apilayer;
 use super::client::{Ask, Reply};
-use super::currency::Currency;
 use super::error::ProviderError;
 use super::polled::{Feed, Question};
+use crate::domain::Currency;
 
 pub(super) const BASE_URL: &str = "https://api.currencylayer.com";
 

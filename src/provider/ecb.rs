@@ -5,10 +5,10 @@ use quick_xml::reader::Reader;
 
 use super::answer::{Listing, day};
 use super::client::{Ask, Reply};
-use super::currency::Currency;
 use super::error::ProviderError;
 use super::number;
 use super::polled::{Feed, Question};
+use crate::domain::Currency;
 
 pub(super) const BASE_URL: &str = "https://www.ecb.europa.eu/stats/eurofxref";
 

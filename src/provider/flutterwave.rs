@@ -16,11 +16,12 @@ use serde_json::value::RawValue;
 use super::answer::{Answer, Missing, Quote, Wanted};
 use super::client::{Ask, Heard, Reply, Wire};
 use super::config::Cadence;
-use super::currency::{Currency, Pair};
 use super::error::ProviderError;
 use super::number;
+use super::pair::Pair;
 use super::{Kind, Provider};
 use crate::domain::Boxed;
+use crate::domain::Currency;
 
 pub(super) const BASE_URL: &str = "https://api.flutterwave.com/v3";
 /// So many failures with no quote in between, and the rest of the round is not asked: a dead server costs some time-outs,

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use super::answer::{Listing, day};
 use super::client::{Ask, Reply};
-use super::currency::Currency;
 use super::error::ProviderError;
 use super::number;
 use super::polled::{Feed, Question};
+use crate::domain::Currency;
 
 pub(super) const BASE_URL: &str = "https://api.frankfurter.dev";
 

@@ -6,7 +6,7 @@ use chrono::DateTime;
 use rust_decimal::Decimal;
 
 use super::client::{Reply, Wire};
-use super::currency::Pair;
+use super::pair::Pair;
 use super::polled::{Feed, Question};
 use super::{
     currencyapi, currencylayer, ecb, exchangerate_api, exchangerate_host, fixer, flutterwave, frankfurter, open_er_api,

@@ -58,6 +58,14 @@ pub enum Circuit {
     HalfOpen,
 }
 
+/// What holds a provider, as another process left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    pub circuit: Circuit,
+    pub held: Held,
+    pub openings: u32,
+}
+
 impl Luck {
     pub fn new(permille: u16) -> Self {
         Self(permille.min(1000))
@@ -91,6 +99,34 @@ impl Guard {
         self.asked_at = Some(now);
         self.rest(Why::Interval, now, now.checked_add_signed(self.min_interval));
         Ok(())
+    }
+
+    /// Takes over what holds it longer than our own memory does; never lets go. A refused key is tried again: this process may
+    /// have been given another.
+    pub fn remember(&mut self, memory: Memory, now: DateTime<Utc>) {
+        let Memory { circuit, mut held, openings } = memory;
+        if held.why == Why::Interval {
+            // It may have been configured to be shorter since.
+            held.until = held.until.min(held.since.checked_add_signed(self.min_interval).or(held.until));
+        }
+        let longer = |ours: Option<Held>| ours.and_then(|h| h.until) < held.until;
+        if held.until.is_none() || !held.holds(now) {
+            return;
+        }
+        match (circuit, held.why, self.state) {
+            (_, Why::Auth | Why::Probing, _) => {}
+            (Circuit::Open, _, State::Open(ours)) if !longer(Some(ours)) => {}
+            (Circuit::Open, ..) => {
+                self.state = State::Open(held);
+                self.openings = self.openings.max(openings);
+            }
+            _ if longer(self.rest) => self.rest = Some(held),
+            _ => {}
+        }
+    }
+
+    pub fn openings(&self) -> u32 {
+        self.openings
     }
 
     /// How the round ended: when the provider announced its next update, or an error.
@@ -257,6 +293,34 @@ mod tests {
 
     fn five_timeouts(at: i64) -> Vec<(i64, Do)> {
         (0..5).map(|_| (at, timeout())).collect()
+    }
+
+    #[test]
+    fn another_process_s_memory_holds_longer_but_never_shorter() {
+        type Case = (Circuit, Why, Option<i64>, Option<i64>);
+        // What is remembered at second 10 of a minimal interval of 100 s, and until when nobody is asked then.
+        let cases: [Case; 9] = [
+            (Open, Why::Quota, Some(5_000), Some(5_000)),
+            (Open, Why::Failing, Some(60), Some(60)),
+            (Open, Why::Failing, Some(10), None),
+            (Open, Why::Auth, None, None),
+            (Open, Why::Probing, Some(60), None),
+            (Closed, Why::Interval, Some(90), Some(90)),
+            (Closed, Why::Interval, Some(9_000), Some(100)),
+            (Closed, Why::NoNews, Some(9_000), Some(9_000)),
+            (HalfOpen, Why::Interval, Some(90), Some(90)),
+        ];
+        for (circuit, why, until, held) in cases {
+            let mut guard = Guard::new(Duration::from_secs(100));
+            let memory = Memory { circuit, held: Held::new(why, second(0), until.map(second)), openings: 3 };
+            guard.remember(memory, second(10));
+            assert_eq!(guard.held(second(10)).map(|h| h.until), held.map(|s| Some(second(s))), "{why:?} {until:?}");
+            let ours =
+                Memory { circuit: Open, held: Held::new(Why::Quota, second(0), Some(second(99_999))), openings: 0 };
+            guard.remember(ours, second(10));
+            guard.remember(memory, second(10));
+            assert_eq!(guard.held(second(10)).and_then(|h| h.until), Some(second(99_999)));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::{Answer, Wanted};
 use super::error::ProviderError;
-use super::guard::{Circuit, Guard, Luck};
+use super::guard::{Circuit, Guard, Luck, Memory};
 use super::held::Held;
 use super::{Cadence, Kind, Provider};
 
@@ -52,6 +52,8 @@ pub struct Status {
     pub name: &'static str,
     pub circuit: Circuit,
     pub held: Option<Held>,
+    /// By failure, since it was well.
+    pub openings: u32,
     /// Rounds that ended, the failed ones included.
     pub rounds: u64,
     pub failed: u64,
@@ -104,12 +106,17 @@ impl Guarded {
         self.settle(result, now, luck)
     }
 
+    /// See [`Guard::remember`].
+    pub fn remember(&self, memory: Memory, now: DateTime<Utc>) {
+        self.lock().guard.remember(memory, now);
+    }
+
     pub fn status(&self, now: DateTime<Utc>) -> Status {
         let inner = self.lock();
         let Counts { rounds, failed, held: skipped, latency_ms, error } = inner.status;
         let answered_at = inner.last.as_ref().map(|answer| answer.provider_ts);
-        let (circuit, held) = (inner.guard.circuit(), inner.guard.held(now));
-        Status { name: self.name(), circuit, held, rounds, failed, skipped, latency_ms, error, answered_at }
+        let (circuit, held, openings) = (inner.guard.circuit(), inner.guard.held(now), inner.guard.openings());
+        Status { name: self.name(), circuit, held, openings, rounds, failed, skipped, latency_ms, error, answered_at }
     }
 
     fn settle(&self, result: Result<Answer, ProviderError>, now: DateTime<Utc>, luck: Luck) -> Refreshed {

@@ -26,11 +26,35 @@ pub enum Why {
 }
 
 impl Held {
+    pub fn new(why: Why, since: DateTime<Utc>, until: Option<DateTime<Utc>>) -> Self {
+        Self { why, since, until }
+    }
+
     /// A clock that was set back ends it: better once too often than silent for the difference. By more than an hour:
     /// a round that began a little before another one ended must not look like it.
     pub(super) fn holds(&self, now: DateTime<Utc>) -> bool {
         let clock_went_back = self.until.is_some() && self.since - now > TimeDelta::hours(1);
         !clock_went_back && self.until.is_none_or(|until| now < until)
+    }
+}
+
+impl Why {
+    const ALL: [(Self, &str); 7] = [
+        (Self::Failing, "failing"),
+        (Self::RateLimited, "rate_limited"),
+        (Self::Quota, "quota"),
+        (Self::Auth, "auth"),
+        (Self::Probing, "probing"),
+        (Self::Interval, "interval"),
+        (Self::NoNews, "no_news"),
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(why, _)| *why == self).expect("each is there").1
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, name)| *name == text).map(|(why, _)| *why)
     }
 }
 

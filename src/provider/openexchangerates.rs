@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 
 use super::answer::{Listing, unix};
 use super::client::{Ask, Reply};
-use super::currency::Currency;
 use super::error::ProviderError;
 use super::number;
 use super::polled::{Feed, Question, SYMBOLS};
+use crate::domain::Currency;
 
 pub(super) const BASE_URL: &str = "https://openexchangerates.org/api";
 

@@ -3,10 +3,10 @@ use chrono::{DateTime, Utc};
 use super::answer::{Answer, Listing, Wanted};
 use super::client::{Ask, Reply, Wire};
 use super::config::Cadence;
-use super::currency::Currency;
 use super::error::ProviderError;
 use super::{Kind, Provider};
 use crate::domain::Boxed;
+use crate::domain::Currency;
 
 /// What differs between the providers that answer one request with all their rates.
 pub(super) trait Feed: Send + Sync + 'static {

@@ -53,9 +53,10 @@ pub fn registry(
             continue;
         }
         let wire = spec.wire(config, source, client, env)?;
-        let cadence = source.cadence.unwrap_or(spec.cadence);
+        let min_interval_ms = source.min_interval_ms.unwrap_or(spec.min_interval_ms);
+        let cadence = source.cadence.unwrap_or(spec.cadence_at(min_interval_ms));
         let provider = (spec.build)(Parts { name: spec.name, cadence, source, wire });
-        let min_interval = Duration::from_millis(source.min_interval_ms.unwrap_or(spec.min_interval_ms));
+        let min_interval = Duration::from_millis(min_interval_ms);
         providers.push(Guarded::new(provider, min_interval));
     }
     Ok(providers)
@@ -78,6 +79,7 @@ struct Spec {
     base_url: &'static str,
     /// None: it takes no key.
     key_env: Option<&'static str>,
+    /// How often it has news.
     cadence: Cadence,
     /// What a free plan's quota, or politeness, allows.
     min_interval_ms: u64,
@@ -88,6 +90,7 @@ struct Spec {
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
+const FIVE_MINUTES_MS: u64 = 5 * MINUTE_MS;
 
 static SPECS: &[Spec] = &[
     Spec {
@@ -205,6 +208,16 @@ fn polled<F: Feed>(Parts { name, cadence, source, wire }: Parts<'_>, feed: F) ->
 }
 
 impl Spec {
+    /// Asked more rarely than it has news, it is for us a source of a slower cadence: its quotes must not go stale, nor speak as
+    /// loud as if they were new, because we do not ask.
+    fn cadence_at(&self, min_interval_ms: u64) -> Cadence {
+        match self.cadence {
+            _ if min_interval_ms > HOUR_MS => Cadence::Daily,
+            Cadence::Minute if min_interval_ms > FIVE_MINUTES_MS => Cadence::Hourly,
+            own => own,
+        }
+    }
+
     fn check(&self, source: &SourceConfig) -> Result<(), RegistryError> {
         let name = self.name;
         let set = [
@@ -268,6 +281,26 @@ impl Spec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_goes_stale_because_we_do_not_ask() {
+        for spec in SPECS {
+            let at = |cadence| match cadence {
+                // News come that often, and are fresh for so long by the default of [rates].
+                Cadence::Minute => (60, 600),
+                Cadence::Hourly => (3_600, 10_800),
+                Cadence::Daily => (86_400, 129_600),
+            };
+            for min_interval_ms in [spec.min_interval_ms, 0, MINUTE_MS, 5 * MINUTE_MS, HOUR_MS, 8 * HOUR_MS] {
+                let (_, fresh_s) = at(spec.cadence_at(min_interval_ms));
+                // What it had just before it had news, until it is asked again.
+                let age_s = at(spec.cadence).0 + min_interval_ms / 1_000;
+                assert!(age_s <= fresh_s, "{} every {min_interval_ms} ms", spec.name);
+            }
+        }
+        let fixer = SPECS.iter().find(|s| s.name == "fixer").expect("it is there");
+        assert_eq!((fixer.cadence_at(8 * HOUR_MS), fixer.cadence_at(HOUR_MS)), (Cadence::Daily, Cadence::Hourly));
+    }
 
     #[test]
     fn every_own_address_is_a_good_one_and_names_are_sorted_and_unique() {

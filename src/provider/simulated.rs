@@ -7,10 +7,10 @@ use rust_decimal::Decimal;
 
 use super::answer::{Answer, Listing, Wanted};
 use super::config::Cadence;
-use super::currency::Currency;
 use super::error::ProviderError;
 use super::{Kind, Provider};
 use crate::domain::Boxed;
+use crate::domain::Currency;
 
 /// Units for 1 USD, November 2026. The two CFA francs are pegged to the euro instead.
 const MARKET: &[(&str, &str)] = &[

@@ -10,9 +10,10 @@ use rust_decimal::Decimal;
 
 use super::config::Rules;
 use super::consensus::{Confidence, Voice, consensus};
-use super::currency::{Currency, Pair};
 use super::figure::Figure;
+use super::pair::Pair;
 use super::quote::{Answer, Judged, Pace, Quoted, Reason};
+use crate::domain::Currency;
 
 /// Codes that are none, kept of one answer for the record.
 const BAD_CODES_MAX: usize = 16;

@@ -5,8 +5,9 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 
 use super::RatesError;
-use super::currency::{Currency, Pair};
+use super::pair::Pair;
 use super::quote::Pace;
+use crate::domain::Currency;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -16,8 +16,9 @@
 pub mod aggregate;
 mod config;
 pub mod consensus;
-mod currency;
 mod figure;
+mod memory;
+mod pair;
 mod panel;
 pub mod price;
 pub mod publish;
@@ -27,10 +28,11 @@ mod report;
 mod rows;
 mod settle;
 
+pub use crate::domain::{Currency, CurrencyError};
 pub use config::{Config, Rules};
 pub use consensus::Confidence;
-pub use currency::{Currency, CurrencyError, Pair};
 pub use figure::{Figure, FigureError};
+pub use pair::Pair;
 pub use panel::{Fared, Outcome, Panel, Progress, Round};
 pub use quote::{Answer, Judged, Pace, Quoted, Reason};
 pub use refresh::Refresher;

@@ -8,20 +8,21 @@ use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
 use super::config::Rules;
-use super::currency::{Currency, Pair};
+use super::pair::Pair;
 use super::quote::{Answer, Pace, Quoted};
+use crate::domain::Currency;
 use crate::provider::{self, Cadence, Circuit, Guarded, Kind, Luck, Refreshed, Wanted};
 
 /// Every provider of the configuration. Dropping it gives up what is on its way.
 pub struct Panel {
     seats: Vec<Seat>,
-    base: provider::Currency,
-    currencies: BTreeSet<provider::Currency>,
+    base: Currency,
+    currencies: BTreeSet<Currency>,
     pairs: Vec<provider::Pair>,
     round: std::time::Duration,
 }
 
-struct Seat {
+pub(super) struct Seat {
     provider: Arc<Guarded>,
     state: Mutex<SeatState>,
 }
@@ -31,6 +32,8 @@ struct SeatState {
     /// A round that was not done in time.
     running: Option<Running>,
     answered_at: Option<DateTime<Utc>>,
+    /// Its last answer, where another process had it.
+    recalled: Option<Answer>,
 }
 
 struct Running {
@@ -52,7 +55,9 @@ pub struct Fared {
     pub provider: Arc<str>,
     pub outcome: Outcome,
     pub circuit: Circuit,
-    pub held_until: Option<DateTime<Utc>>,
+    pub held: Option<provider::Held>,
+    /// How often it was left alone for failing since it was well.
+    pub openings: u32,
     pub answered_at: Option<DateTime<Utc>>,
     /// Of the last good answer.
     pub latency_ms: Option<u64>,
@@ -79,19 +84,25 @@ impl From<Vec<Answer>> for Round {
 }
 
 impl Panel {
+    pub(super) fn seat(&self, provider: &str) -> Option<&Seat> {
+        self.seats.iter().find(|seat| seat.provider.name() == provider)
+    }
+
+    /// Codes of all that is asked for.
+    pub(super) fn currencies(&self) -> Vec<String> {
+        self.currencies.iter().chain([&self.base]).map(ToString::to_string).collect()
+    }
+
     pub fn new(providers: Vec<Guarded>, rules: &Rules) -> Self {
         let seat = |p| Seat { provider: Arc::new(p), state: Mutex::default() };
         Self {
             seats: providers.into_iter().map(seat).collect(),
-            base: theirs(Currency::USD),
-            currencies: rules.currencies.iter().map(|c| theirs(*c)).collect(),
+            base: Currency::USD,
+            currencies: rules.currencies.clone(),
             pairs: rules
                 .pairs
                 .iter()
-                .map(|&Pair { source, destination }| provider::Pair {
-                    base: theirs(source),
-                    quote: theirs(destination),
-                })
+                .map(|&Pair { source, destination }| provider::Pair { base: source, quote: destination })
                 .collect(),
             round: rules.round,
         }
@@ -112,13 +123,29 @@ impl Panel {
 }
 
 impl Seat {
+    pub(super) fn provider(&self) -> &Guarded {
+        &self.provider
+    }
+
+    /// Has another process had an answer later than this one?
+    pub(super) fn is_behind(&self, answered_at: DateTime<Utc>) -> bool {
+        self.lock().answered_at.is_none_or(|at| at.timestamp_micros() < answered_at.timestamp_micros())
+    }
+
+    pub(super) fn recall(&self, answered_at: DateTime<Utc>, quotes: Vec<Quoted>) {
+        let answer = self.answer_of(self.provider.name().into(), answered_at, quotes);
+        let mut state = self.lock();
+        state.answered_at = Some(answered_at);
+        state.recalled = Some(answer);
+    }
+
     async fn ask(&self, wanted: &Wanted, luck: Luck, patience: std::time::Duration) -> (Option<Answer>, Fared) {
         let mut running = self.lock().running.take();
         if let Some(done) = running.take_if(|r| r.task.is_finished())
             && self.provider.last().is_some()
         {
             // Too late for its round; it is the last answer now, and a newer one is asked for.
-            self.lock().answered_at = Some(done.asked_at);
+            self.lock().answered(done.asked_at);
         }
         // A task of its own: it goes on when this round does not wait for it.
         let mut running = running.unwrap_or_else(|| {
@@ -132,7 +159,7 @@ impl Seat {
             }
             Ok(Err(_)) => Outcome::Failed("panicked, or the process is ending".into()),
             Ok(Ok(Refreshed::Answered(_))) => {
-                self.lock().answered_at = Some(running.asked_at);
+                self.lock().answered(running.asked_at);
                 Outcome::Answered
             }
             Ok(Ok(Refreshed::Held { held, .. })) => Outcome::Held(held.to_string()),
@@ -140,13 +167,18 @@ impl Seat {
         };
         let name: Arc<str> = self.provider.name().into();
         let status = self.provider.status(wanted.now);
-        let answered_at = self.lock().answered_at;
-        let answer = self.provider.last().zip(answered_at).map(|(a, at)| self.answer(name.clone(), &a, at));
+        let (answered_at, recalled) = {
+            let state = self.lock();
+            (state.answered_at, state.recalled.clone())
+        };
+        let own = || self.provider.last().zip(answered_at).map(|(a, at)| self.answer(name.clone(), &a, at));
+        let answer = recalled.or_else(own);
         let fared = Fared {
             provider: name,
             outcome,
             circuit: status.circuit,
-            held_until: status.held.and_then(|h| h.until),
+            held: status.held,
+            openings: status.openings,
             answered_at,
             latency_ms: status.latency_ms,
         };
@@ -154,11 +186,6 @@ impl Seat {
     }
 
     fn answer(&self, provider: Arc<str>, said: &provider::Answer, fetched_at: DateTime<Utc>) -> Answer {
-        let pace = match self.provider.cadence() {
-            Cadence::Daily => Pace::Daily,
-            Cadence::Hourly => Pace::Hourly,
-            Cadence::Minute => Pace::Minute,
-        };
         let quote = |q: &provider::Quote| Quoted {
             base: q.base.to_string(),
             quote: q.quote.to_string(),
@@ -166,6 +193,15 @@ impl Seat {
             as_of: q.provider_ts,
         };
         let quotes = said.quotes.iter().map(quote).collect();
+        self.answer_of(provider, fetched_at, quotes)
+    }
+
+    fn answer_of(&self, provider: Arc<str>, fetched_at: DateTime<Utc>, quotes: Vec<Quoted>) -> Answer {
+        let pace = match self.provider.cadence() {
+            Cadence::Daily => Pace::Daily,
+            Cadence::Hourly => Pace::Hourly,
+            Cadence::Minute => Pace::Minute,
+        };
         Answer { provider, pace, executes: self.provider.kind() == Kind::Pairs, fetched_at, quotes }
     }
 
@@ -174,12 +210,15 @@ impl Seat {
     }
 }
 
+impl SeatState {
+    fn answered(&mut self, at: DateTime<Utc>) {
+        self.answered_at = Some(at);
+        self.recalled = None;
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn theirs(currency: Currency) -> provider::Currency {
-    currency.as_str().parse().expect("both are three upper-case letters")
 }

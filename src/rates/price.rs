@@ -2,8 +2,8 @@
 
 use rust_decimal::Decimal;
 
-use super::currency::Currency;
 use super::figure::Figure;
+use crate::domain::Currency;
 
 /// Significant digits of a published rate: what a JavaScript number surely holds.
 pub const RATE_DIGITS: u32 = 15;

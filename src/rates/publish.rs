@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 
 use super::config::Rules;
 use super::consensus::Confidence;
-use super::currency::{Currency, Pair};
 use super::figure::Figure;
+use super::pair::Pair;
 use super::price::{RATE_DIGITS, cross, customer_rate};
 use super::settle::Standing;
+use crate::domain::Currency;
 
 // Without figures: a warning whose text moves would publish the rate each time.
 pub const WARNING_CACHED: &str = "no fresh quote: this is the last good value";
@@ -45,6 +46,8 @@ pub struct Published {
     pub cached: bool,
     pub expired: bool,
     pub warnings: Vec<String>,
+    /// Changed by hand: to be left alone, or (false) not any more.
+    pub held: Option<bool>,
     pub updated_at: DateTime<Utc>,
 }
 
@@ -65,6 +68,9 @@ pub fn offer(
 /// Is it worth a row and a message?
 pub fn is_due(rules: &Rules, offer: &Offer, published: Option<&Published>, now: DateTime<Utc>) -> bool {
     let Some(p) = published else { return !offer.expired };
+    if let Some(held) = p.held {
+        return !held;
+    }
     let said = (p.confidence, &p.executed_by, p.cached, p.expired, &p.warnings);
     if said != (offer.confidence, &offer.executed_by, offer.cached, offer.expired, &offer.warnings) {
         return true;
@@ -208,11 +214,17 @@ mod tests {
                 cached: false,
                 expired: false,
                 warnings: vec![],
+                held: None,
                 updated_at: now,
             };
             let later = now + chrono::Duration::seconds(after_s);
             assert_eq!(is_due(&rules, &offer, Some(&published), later), due, "{} after {after_s} s", offer.rate);
             assert!(is_due(&rules, &offer, None, later));
+            // By hand: not touched, and then set by all means.
+            for held in [true, false] {
+                let published = Published { held: Some(held), ..published.clone() };
+                assert_eq!(is_due(&rules, &offer, Some(&published), later), !held);
+            }
         }
     }
 }

@@ -11,14 +11,15 @@ use super::RatesError;
 use super::aggregate::{Executable, Market, aggregate};
 use super::config::{Config, Rules};
 use super::consensus::Confidence;
-use super::currency::{Currency, Pair};
 use super::figure::Figure;
+use super::pair::Pair;
 use super::panel::Round;
 use super::publish::{Offer, Published, is_due, offer};
 use super::quote::Judged;
 use super::report::{Cached, Change, Held, Report};
 use super::rows;
 use super::settle::{Fresh, Mark, Standing, settle};
+use crate::domain::Currency;
 use crate::store::{Refresh, Store};
 
 /// Others may come between so often before a refresh gives up.
@@ -243,6 +244,8 @@ fn decide(
                 warnings: offer.warnings.clone(),
             });
             due.push(offer);
+        } else if old.is_some_and(|p| p.held == Some(true)) {
+            report.by_hand += 1;
         } else if old.is_some() {
             report.unchanged += 1;
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::consensus::Confidence;
-use super::currency::Pair;
 use super::figure::Figure;
+use super::pair::Pair;
 use super::panel::Fared;
 use super::quote::Judged;
 
@@ -22,6 +22,8 @@ pub struct Report {
     /// Rates that were written; fewer than `changed` where somebody had just written the same.
     pub written: usize,
     pub unchanged: usize,
+    /// Rates that somebody changed by hand, and that stand.
+    pub by_hand: usize,
     /// Jumps that wait for confirmation.
     pub held: Vec<Held>,
     /// What nobody has a usable quote for now: its last good value, and how old it is.
@@ -76,6 +78,7 @@ impl fmt::Display for Report {
         }
         write!(f, "{} rates changed, {} unchanged", self.changed.len(), self.unchanged)?;
         let counted = [
+            (self.by_hand, "held by hand"),
             (self.held.len(), "jumps on hold"),
             (self.cached.len(), "from the last good value"),
             (self.expired.len(), "expired"),

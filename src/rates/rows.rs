@@ -7,12 +7,13 @@ use chrono::{DateTime, Utc};
 
 use super::RatesError;
 use super::consensus::Confidence;
-use super::currency::{Currency, Pair};
+use super::pair::Pair;
 use super::panel::{Fared, Outcome};
 use super::publish::{Offer, Published};
 use super::quote::Judged;
 use super::refresh::Of;
 use super::settle::{Good, Mark};
+use crate::domain::Currency;
 use crate::provider::Circuit;
 use crate::store::{MarkRow, NewQuote, NewRate, ProviderRow, RateRow, RatesState, StoreError};
 
@@ -72,6 +73,7 @@ fn read_rate(r: &RateRow) -> Option<(Pair, Published)> {
             cached: r.cached,
             expired: r.expired,
             warnings: r.warnings.clone(),
+            held: r.held,
             updated_at: DateTime::from_timestamp_micros(r.updated_at_us)?,
         },
     ))
@@ -147,7 +149,9 @@ pub fn provider(fared: &Fared) -> ProviderRow {
             Outcome::Held(why) | Outcome::Failed(why) => Some(why.clone()),
             Outcome::Answered | Outcome::Slow => None,
         },
-        held_until_us: fared.held_until.map(|t| t.timestamp_micros()),
+        why: fared.held.map(|h| h.why.as_str()),
+        openings: fared.openings,
+        held_until_us: fared.held.and_then(|h| h.until).map(|t| t.timestamp_micros()),
         answered_at_us: fared.answered_at.map(|t| t.timestamp_micros()),
         latency_ms: fared.latency_ms,
     }

@@ -21,6 +21,7 @@ pub struct Stats {
     pub drains: AtomicU64,
     pub dirty_keys: AtomicU64,
     pub view_reads: AtomicU64,
+    pub key_queries: AtomicU64,
     pub view_errors: AtomicU64,
     pub rows_without_channel: AtomicU64,
     pub when_errors: AtomicU64,
@@ -51,14 +52,21 @@ pub async fn run(shared: Arc<Shared>, mut feed: mpsc::Receiver<Feed>) {
         match item {
             Feed::Begin { incarnation, start } => {
                 shared.reload().await;
+                if let Some(guard) = shared.guard.get() {
+                    guard.reload().await;
+                }
                 dirty = Dirty::default();
                 shared.outlet.begin(incarnation, start);
                 shared.forget_sent();
             }
             Feed::Rows { prev, cur, rows, last } => {
-                if rows.iter().any(|r| r.op == Op::Config) {
+                if rows.iter().any(|r| r.op == Op::Config && r.channel.is_none()) {
                     shared.reload().await;
+                    if let Some(guard) = shared.guard.get() {
+                        guard.reload().await;
+                    }
                 }
+                guard(&shared, &rows).await;
                 dispatch(&shared, &mut dirty, &prev, &cur, &rows, last).await;
                 if last {
                     std::mem::take(&mut dirty).flush(&shared.stats);
@@ -73,6 +81,30 @@ pub async fn run(shared: Arc<Shared>, mut feed: mpsc::Receiver<Feed>) {
             Feed::Barrier(done) => drop(done.send(())),
         }
     }
+}
+
+/// Revocation before content: nothing of these rows goes out before those are cut off whom they take it from.
+async fn guard(shared: &Shared, rows: &[LogRow]) {
+    let Some(guard) = shared.guard.get() else { return };
+    let mut sources: Vec<i32> = rows.iter().map(|r| r.source).filter(|source| guard.reads(*source)).collect();
+    if !sources.is_empty() {
+        sources.sort_unstable();
+        sources.dedup();
+        guard.recheck(&sources).await;
+    }
+    for row in rows.iter().filter(|r| r.op == Op::Config && r.channel.as_deref() == Some("disconnect")) {
+        let said = row.new.as_deref().and_then(|json| serde_json::from_slice::<Disconnect>(json).ok());
+        if let Some(Disconnect { user, reason }) = said {
+            guard.disconnect(&user, &reason);
+        }
+    }
+}
+
+/// Of `rowcast.disconnect()`.
+#[derive(serde::Deserialize)]
+struct Disconnect {
+    user: String,
+    reason: String,
 }
 
 async fn dispatch(

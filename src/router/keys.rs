@@ -1,6 +1,7 @@
 //! Finds by SQL which channels a changed row makes dirty (`keys`: a price -> the portfolios that hold the symbol).
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -83,6 +84,7 @@ impl KeyFinder {
 
     async fn resolve(&self, rows: &[Bytes]) -> Result<HashSet<ChannelName>, StoreError> {
         let images: Vec<_> = rows.iter().filter_map(image).collect();
+        self.shared.stats.key_queries.fetch_add(1, Ordering::Relaxed);
         let found = self.shared.store.resolve_keys(&self.keys_sql, &images).await?;
         Ok(found.iter().filter_map(|key| self.template.fill(|i, _| key.values.get(i))).collect())
     }

@@ -19,6 +19,7 @@ mod replay;
 mod route;
 mod routing;
 mod source;
+mod spelling;
 
 pub use dispatcher::Stats;
 pub use source::{Clock, Router};

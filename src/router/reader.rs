@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::source::Shared;
 use crate::domain::{ChannelName, Message, ReadError, Reading, Snapshot, Stamp, Target};
 use crate::router::routing::Family;
+use crate::router::spelling::as_written;
 use crate::store::StoreError;
 
 type Answer = Result<Reading, ReadError>;
@@ -40,6 +41,7 @@ pub struct Reader {
 struct ReaderFamily {
     pattern: Arc<crate::domain::Pattern>,
     read_sql: Arc<str>,
+    key_types: Option<Arc<[String]>>,
     throttle: Duration,
     event: Arc<str>,
     /// A state family with a view: what was read is sent to the subscribers. Else reads only answer subscribers.
@@ -172,6 +174,10 @@ impl Reader {
     async fn serve(self: &Arc<Self>, mut batch: Batch) {
         let timeout = Duration::from_millis(self.shared.store.config().statement_timeout_ms);
         let give_up_at = Instant::now() + 12 * timeout;
+        self.turn_away(&mut batch).await;
+        if batch.keys.is_empty() {
+            return;
+        }
         let mut parts = vec![std::mem::take(&mut batch.keys)];
         while let Some(keys) = parts.pop() {
             let values: Vec<Vec<String>> = keys.iter().map(|k| self.values(k)).collect();
@@ -201,6 +207,32 @@ impl Reader {
                     self.shared.stats.view_errors.fetch_add(keys.len() as u64, Ordering::Relaxed);
                     keys.iter().for_each(|key| self.deliver(&mut batch, key, Err(error.clone())));
                 }
+            }
+        }
+    }
+
+    /// Answers those who ask for a key that is not written as its changes would be.
+    async fn turn_away(&self, batch: &mut Batch) {
+        let Some(types) = &self.family.key_types else { return };
+        let sure = |key: &ChannelName| types.iter().zip(self.values(key)).all(|(t, v)| as_written(t, &v));
+        let doubtful: Vec<_> =
+            batch.keys.iter().filter(|k| batch.waiters.contains_key(*k) && !sure(k)).cloned().collect();
+        if doubtful.is_empty() {
+            return;
+        }
+        let asked: Vec<_> = doubtful.iter().map(|k| self.values(k)).collect();
+        // Without an answer the view itself will say what is wrong.
+        let Ok(written) = self.shared.store.written_keys(types, &asked).await else { return };
+        for (key, written) in doubtful.iter().zip(written) {
+            let written = written.and_then(|w| self.family.pattern.fill(|n, _| w.get(n).map(String::as_str)));
+            if written.as_ref() == Some(key) {
+                continue;
+            }
+            batch.keys.retain(|k| k != key);
+            let error = ReadError::Key { pattern: self.family.pattern.as_str().into(), written };
+            for waiter in batch.waiters.remove(key).unwrap_or_default() {
+                // One that has gone away needs no answer.
+                let _ = waiter.send(Err(error.clone()));
             }
         }
     }
@@ -290,6 +322,7 @@ impl ReaderFamily {
         Some(Self {
             pattern: family.pattern.clone(),
             read_sql: family.read_sql.clone()?,
+            key_types: family.key_types.clone(),
             throttle: Duration::from_millis(family.throttle_ms),
             event: family.event.clone(),
             publishes: family.state && !family.row_is_message,

@@ -236,6 +236,7 @@ mod tests {
             has_when: false,
             keys_sql: None,
             read_sql: Some("table".into()),
+            key_types: None,
             since: 10,
             until: None,
         }
@@ -249,6 +250,7 @@ mod tests {
             conflate: conflate.map(Into::into),
             throttle_ms: 0,
             event: None,
+            key_types: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The router's configuration as it stands in `rowcast.route` and `rowcast.channel`, ready for look-ups.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::{ChannelName, FamilyInfo, Op, Pattern, PatternError};
@@ -44,6 +44,8 @@ pub struct Family {
     pub state: bool,
     /// The query that gives the message of a key: of its view or, for a state family without one, of its table.
     pub read_sql: Option<Arc<str>>,
+    /// Of the parameters that `read_sql` takes.
+    pub key_types: Option<Arc<[String]>>,
     /// A state family without a view: the row itself is the message.
     pub row_is_message: bool,
     pub conflate: Option<Pattern>,
@@ -71,6 +73,7 @@ impl Routing {
             let place = &mut routing.families[family];
             if place.state && place.row_is_message && place.read_sql.is_none() && row.until.is_none() {
                 place.read_sql = row.read_sql.as_deref().map(Into::into);
+                place.key_types = row.key_types.map(Into::into);
             }
             let route = Route {
                 id: row.id,
@@ -130,6 +133,15 @@ impl Routing {
             Some((id, _)) => self.families[id].info(),
             None => FamilyInfo { pattern: channel.as_str().into(), state: false, has_view: false, from_log: true },
         }
+    }
+
+    /// The families whose channels are of another kind than `before`. Without a definition they are event channels.
+    pub fn turned<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Pattern> {
+        let states = |routing: &'a Self| routing.families.iter().filter(|f| f.state).map(|f| f.pattern.as_ref());
+        let others = |routing: &'a Self| states(routing).map(Pattern::as_str).collect::<HashSet<_>>();
+        let (are, were) = (others(self), others(before));
+        let begun = states(self).filter(move |p| !were.contains(p.as_str()));
+        begun.chain(states(before).filter(move |p| !are.contains(p.as_str())))
     }
 
     /// Makes each family leave out what a more specific one matches, so that a name has one family wherever it is asked.
@@ -195,6 +207,7 @@ impl Family {
             state,
             row_is_message: state && row.read_sql.is_none(),
             read_sql: row.read_sql.map(Into::into),
+            key_types: row.key_types.map(Into::into),
             conflate: row.conflate.as_deref().map(parse).transpose()?,
             throttle_ms: row.throttle_ms.max(0) as u64,
             event: row.event.as_deref().unwrap_or("state").into(),
@@ -206,6 +219,7 @@ impl Family {
             pattern: Arc::new(template.clone()),
             state: false,
             read_sql: None,
+            key_types: None,
             row_is_message: false,
             conflate: None,
             throttle_ms: 0,
@@ -249,6 +263,7 @@ mod tests {
             conflate: None,
             throttle_ms: 0,
             event: None,
+            key_types: None,
         }
     }
 

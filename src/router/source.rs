@@ -1,7 +1,7 @@
 //! The router as the rest of the process sees it, and what its parts share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -14,7 +14,8 @@ use super::reader::Reader;
 use super::replay::Replayer;
 use super::routing::{Family, Route, Routing};
 use crate::domain::{
-    Boxed, ChannelName, Cursor, FamilyInfo, Feed, Outlet, Position, ReadError, Reading, ReplayError, Replayed, Source,
+    Boxed, ChannelName, Cursor, FamilyInfo, Feed, Guard, Outlet, Position, ReadError, Reading, ReplayError, Replayed,
+    Source,
 };
 use crate::store::{Store, StoreError};
 
@@ -35,6 +36,8 @@ pub struct Shared {
     pub outlet: Arc<dyn Outlet>,
     pub clock: Clock,
     pub stats: Stats,
+    /// Set before the first client comes.
+    pub guard: OnceLock<Arc<dyn Guard>>,
     routing: RwLock<Arc<Routing>>,
     readers: Mutex<HashMap<Arc<str>, Arc<Reader>>>,
     key_finders: Mutex<HashMap<i32, Arc<KeyFinder>>>,
@@ -55,12 +58,18 @@ impl Router {
             outlet,
             clock,
             stats: Stats::default(),
+            guard: OnceLock::new(),
             routing: RwLock::default(),
             readers: Mutex::default(),
             key_finders: Mutex::default(),
         });
         let task = tokio::spawn(dispatcher::run(shared.clone(), feed));
         (Self { replayer: Replayer::new(shared.clone()), shared }, task)
+    }
+
+    /// Who is asked before content goes out that a rule of access reads. Once, before the first client comes.
+    pub fn guard_by(&self, guard: Arc<dyn Guard>) {
+        let _ = self.shared.guard.set(guard);
     }
 
     pub fn stats(&self) -> &Stats {
@@ -138,7 +147,8 @@ impl Shared {
 
     fn take_over(self: &Arc<Self>, routing: Routing) {
         let routing = Arc::new(routing);
-        *self.routing.write().expect("no holder of this lock panics") = routing.clone();
+        let before =
+            std::mem::replace(&mut *self.routing.write().expect("no holder of this lock panics"), routing.clone());
         let mut changed = Vec::new();
         {
             let mut readers = self.readers.lock().expect("no holder of this lock panics");
@@ -162,6 +172,7 @@ impl Shared {
             old.values().for_each(|reader| reader.retire());
         }
         self.key_finders.lock().expect("no holder of this lock panics").clear();
+        routing.turned(&before).for_each(|family| self.outlet.restart(family));
         // A changed view may show something else.
         changed.iter().for_each(Reader::mark_all);
         self.stats.reloads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -41,11 +41,13 @@ pub struct Config {
     pub runs_at_once_max: usize,
     /// Runs that are kept of each job.
     pub runs_kept_max: i64,
+    /// A leader that has asked the database nothing for so long (it does each second) is ended and succeeded.
+    pub leader_stale_ms: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { enabled: true, late_ms_max: 60_000, runs_at_once_max: 4, runs_kept_max: 1_000 }
+        Self { enabled: true, late_ms_max: 60_000, runs_at_once_max: 4, runs_kept_max: 1_000, leader_stale_ms: 15_000 }
     }
 }
 
@@ -174,7 +176,7 @@ impl Inner {
         let State { session, leads, lines, running, trimmed, .. } = state;
         let session = session.as_mut().expect("made above");
         if !*leads {
-            if !session.lead().await? {
+            if !session.lead(self.config.leader_stale_ms).await? {
                 return Ok(());
             }
             *leads = true;

@@ -1,6 +1,6 @@
 //! What the command line asks: routes, the demo's objects, and what `doctor` judges by.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -92,7 +92,57 @@ pub struct TableFacts {
     pub disabled: Vec<String>,
     /// Those that are not ENABLE ALWAYS: what logical replication applies passes them by.
     pub ordinary: Vec<String>,
+    /// Columns that its routes name and it does not have (`column in template`).
+    pub lost: Vec<String>,
     pub channels: Vec<String>,
+}
+
+/// The jobs and who runs them, the rates and who quotes them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FxFacts {
+    /// Does a session hold the jobs' lock?
+    pub runner: bool,
+    pub jobs: Vec<JobFacts>,
+    pub rates: i64,
+    pub cached: i64,
+    pub expired: i64,
+    pub by_hand: i64,
+    pub refreshed_s: Option<i64>,
+    pub providers: Vec<ProviderFacts>,
+}
+
+/// Counts are of the last hour.
+#[derive(Clone, Debug, Deserialize)]
+pub struct JobFacts {
+    pub name: String,
+    pub core: bool,
+    pub problem: Option<String>,
+    /// Of the last run that ended or was recorded.
+    pub outcome: Option<String>,
+    pub error: Option<String>,
+    pub failed: i64,
+    /// Ticks.
+    pub missed: i64,
+    pub skipped: i64,
+    pub runs: i64,
+    /// May we act as the role that scheduled it?
+    pub may: bool,
+    pub role: String,
+}
+
+/// A row of `provider_state`, seen now.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProviderFacts {
+    pub name: String,
+    pub outcome: String,
+    pub breaker: String,
+    pub why: Option<String>,
+    pub detail: Option<String>,
+    /// For so long still; negative: it is over.
+    pub held_s: Option<i64>,
+    pub answered_s: Option<i64>,
+    /// Since the row changed.
+    pub judged_s: Option<i64>,
 }
 
 impl Store {
@@ -130,6 +180,15 @@ impl Store {
         Ok(sqlx::query_file_scalar!("sql/admin/unwatch.sql", table, channel).fetch_one(&self.pool).await?)
     }
 
+    /// How long one question takes, by a connection and a statement that are ready.
+    pub async fn round_trip(&self) -> Result<Duration, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        sqlx::query_file!("sql/store/ping.sql").fetch_one(&mut *connection).await?;
+        let asked = Instant::now();
+        sqlx::query_file!("sql/store/ping.sql").fetch_one(&mut *connection).await?;
+        Ok(asked.elapsed())
+    }
+
     pub async fn server_facts(&self) -> Result<ServerFacts, StoreError> {
         parse(&sqlx::query_file_scalar!("sql/admin/server.sql").fetch_one(&self.pool).await?)
     }
@@ -139,26 +198,28 @@ impl Store {
         parse(&sqlx::query_file_scalar!("sql/admin/spine.sql").fetch_one(&self.pool).await?)
     }
 
+    pub async fn fx_facts(&self) -> Result<FxFacts, StoreError> {
+        parse(&sqlx::query_file_scalar!("sql/admin/jobs.sql").fetch_one(&self.pool).await?)
+    }
+
     /// Every watched table, by name.
     pub async fn table_facts(&self) -> Result<Vec<TableFacts>, StoreError> {
         parse(&sqlx::query_file_scalar!("sql/admin/tables.sql").fetch_one(&self.pool).await?)
     }
 
-    /// The demo's table, its routes and its 60 pairs, in one transaction. Repeatable.
-    pub async fn install_demo(&self) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        // Two instances that start together would race for the same `create`.
-        sqlx::query_file!("sql/demo/lock.sql").execute(&mut *transaction).await?;
-        sqlx::raw_sql(include_str!("../../sql/demo/install.sql")).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(())
+    /// Are there exchange rates that a demo's random walk must not overwrite?
+    pub async fn has_real_rates(&self) -> Result<bool, StoreError> {
+        Ok(sqlx::query_file_scalar!("sql/demo/real_rates.sql").fetch_one(&self.pool).await?)
     }
 
-    /// Moves some of the demo's rates a little.
-    pub async fn move_demo_rates(&self) -> Result<(), StoreError> {
-        // Not prepared: the table may be dropped and made again while the demo runs.
-        sqlx::raw_sql(include_str!("../../sql/demo/move_rates.sql")).execute(&self.pool).await?;
-        Ok(())
+    /// Lets `rates` be name enough for `rowcast_fx.rates` in every new session of this database, which must be our own. False:
+    /// there is another table of that name.
+    pub async fn shorten_rates(&self) -> Result<bool, StoreError> {
+        if sqlx::query_file_scalar!("sql/demo/other_rates.sql").fetch_one(&self.pool).await? {
+            return Ok(false);
+        }
+        sqlx::raw_sql(include_str!("../../sql/demo/shorten.sql")).execute(&self.pool).await?;
+        Ok(true)
     }
 }
 

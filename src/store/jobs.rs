@@ -96,11 +96,18 @@ impl JobSession {
         &self.instance
     }
 
-    /// Becomes the one that runs jobs, unless another is. From then on as long as the session lasts.
-    pub async fn lead(&mut self) -> Result<bool, StoreError> {
+    /// Becomes the one that runs jobs, unless another is. From then on as long as the session lasts. A leader of whom nothing was heard
+    /// for `stale_ms` is ended; the next try succeeds.
+    pub async fn lead(&mut self, stale_ms: u64) -> Result<bool, StoreError> {
         let led = answer(sqlx::query_file_scalar!("sql/jobs/lead.sql").fetch_one(&mut self.connection)).await?;
         if led {
             answer(sqlx::query_file!("sql/jobs/orphans.sql", self.instance).execute(&mut self.connection)).await?;
+        } else {
+            let stale_ms = i64::try_from(stale_ms).unwrap_or(i64::MAX);
+            let query = sqlx::query_file_scalar!("sql/jobs/end_stale_leader.sql", stale_ms);
+            if answer(query.fetch_one(&mut self.connection)).await? > 0 {
+                tracing::warn!("ended the session of a leader of whom nothing was heard for {stale_ms} ms");
+            }
         }
         Ok(led)
     }

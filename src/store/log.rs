@@ -18,6 +18,8 @@ pub struct RouteRow {
     pub has_when: bool,
     pub keys_sql: Option<String>,
     pub read_sql: Option<String>,
+    /// Of the template's parameters, where the table's row can be read by them.
+    pub key_types: Option<Vec<String>>,
     pub since: i64,
     pub until: Option<i64>,
 }
@@ -31,6 +33,8 @@ pub struct FamilyRow {
     pub conflate: Option<String>,
     pub throttle_ms: i32,
     pub event: Option<String>,
+    /// Of the pattern's parameters, where there is a view.
+    pub key_types: Option<Vec<String>>,
 }
 
 /// How far back the log reaches, and in which incarnation.

@@ -9,6 +9,8 @@ use super::{Store, StoreError};
 pub enum MigrationSet {
     /// Schema `rowcast`: capture, log, doorbell, channels.
     Core,
+    /// Schema `rowcast_reference` and the tables of the reference applications: orders, learning, portfolios. Needs `Core`.
+    Reference,
 }
 
 /// What `migrate` did.
@@ -21,11 +23,13 @@ pub struct Applied {
 }
 
 static CORE: Migrator = sqlx::migrate!("./migrations");
+static REFERENCE: Migrator = sqlx::migrate!("./migrations/reference");
 
 impl MigrationSet {
     fn migrator(self) -> Migrator {
         let (embedded, table) = match self {
             Self::Core => (&CORE, "rowcast._migration"),
+            Self::Reference => (&REFERENCE, "rowcast._migration_reference"),
         };
         let mut migrator = Migrator::with_migrations(embedded.iter().cloned().collect());
         migrator.dangerous_set_table_name(table);

@@ -3,13 +3,19 @@
 //! Plain queries go through the pool, whose URL may go through a transaction pooler. What needs a session goes past it: LISTEN
 //! belongs to the listener, the jobs' lock and their SQL have connections of their own (`jobs`).
 
+mod access;
 mod admin;
+mod behalf;
+mod call;
 mod connect;
+mod demo;
 mod error;
+mod identity;
 mod jobs;
 mod log;
 mod migrate;
 mod rates;
+pub mod reference;
 mod view;
 
 use std::time::Duration;
@@ -19,13 +25,18 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::domain::DatabaseUrl;
 
-pub use admin::{ServerFacts, SpineFacts, TableFacts, Watch};
+pub use access::{AccessRequest, AccessRow, ApiKeyFacts, ApiKeyRow};
+pub use admin::{FxFacts, JobFacts, ProviderFacts, ServerFacts, SpineFacts, TableFacts, Watch};
+pub use behalf::{Access, Behalf};
+pub use call::{Called, Function};
 pub use error::StoreError;
+pub use identity::{RolesRow, SessionRow, UserRow};
 pub use jobs::{JobEnd, JobRow, JobRunRow, JobSession, JobStatus, JobsSeen, Unrun};
 pub use log::{FamilyRow, LogReach, RouteRow};
 pub use migrate::{Applied, MigrationSet};
 pub use rates::{
-    HistoryPoint, MarkRow, NewQuote, NewRate, ProviderRow, PublishedRate, RateRow, RatesRead, RatesState, Refresh,
+    HistoryPoint, LastQuote, MarkRow, NewQuote, NewRate, ProviderMemory, ProviderRow, PublishedRate, RateRow,
+    RatesRead, RatesState, Refresh,
 };
 pub use view::{KeyRow, ViewRead};
 

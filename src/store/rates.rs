@@ -42,6 +42,8 @@ pub struct RateRow {
     pub cached: bool,
     pub expired: bool,
     pub warnings: Vec<String>,
+    /// Changed by hand: refreshes leave it alone, or (false) may set it again. None: it was not.
+    pub held: Option<bool>,
     pub updated_at_us: i64,
 }
 
@@ -81,10 +83,33 @@ pub struct ProviderRow {
     pub provider: String,
     pub outcome: &'static str,
     pub breaker: &'static str,
+    pub why: Option<&'static str>,
+    pub openings: u32,
     pub detail: Option<String>,
     pub held_until_us: Option<i64>,
     pub answered_at_us: Option<i64>,
     pub latency_ms: Option<u64>,
+}
+
+/// What a row of `provider_state` remembers for the next process.
+#[derive(Clone, Debug)]
+pub struct ProviderMemory {
+    pub provider: String,
+    pub breaker: String,
+    pub why: Option<String>,
+    pub openings: i32,
+    pub held_until_us: Option<i64>,
+    pub updated_at_us: i64,
+    pub answered_at_us: Option<i64>,
+}
+
+/// A quote of a provider's last answer.
+#[derive(Clone, Debug)]
+pub struct LastQuote {
+    pub base: String,
+    pub quote: String,
+    pub rate: String,
+    pub as_of_us: i64,
 }
 
 /// All that one refresh writes.
@@ -161,6 +186,16 @@ impl Store {
         .fetch_one(&self.pool)
         .await?;
         Ok(done.cycle.map(|cycle| (cycle, done.written)))
+    }
+
+    pub async fn provider_memory(&self) -> Result<Vec<ProviderMemory>, StoreError> {
+        Ok(sqlx::query_file_as!(ProviderMemory, "sql/rates/providers.sql").fetch_all(&self.pool).await?)
+    }
+
+    /// Of a provider that quotes each currency against one base.
+    pub async fn last_quotes(&self, provider: &str, currencies: &[String]) -> Result<Vec<LastQuote>, StoreError> {
+        let quotes = sqlx::query_file_as!(LastQuote, "sql/rates/last_quotes.sql", provider, currencies);
+        Ok(quotes.fetch_all(&self.pool).await?)
     }
 
     /// Partitions that come next are made, those past their time dropped. What it did, as JSON.

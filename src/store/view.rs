@@ -40,6 +40,17 @@ impl Store {
         Ok(ViewRead { snapshot, data })
     }
 
+    /// How Postgres writes `keys` of these types: in their order, `None` for what is no value of its type.
+    pub async fn written_keys(
+        &self,
+        types: &[String],
+        keys: &[Vec<String>],
+    ) -> Result<Vec<Option<Vec<String>>>, StoreError> {
+        let keys = serde_json::to_value(keys).map_err(|e| StoreError::Answer(e.to_string()))?;
+        let query = sqlx::query_file_scalar!("sql/store/written_keys.sql", types, keys);
+        self.bounded(async { Ok(query.fetch_all(&self.pool).await?) }).await
+    }
+
     /// Runs a route's `keys_sql` for the images of changed rows in ONE statement.
     pub async fn resolve_keys(&self, keys_sql: &str, rows: &[&RawValue]) -> Result<Vec<KeyRow>, StoreError> {
         // AssertSqlSafe: as above; `keys` was validated and its placeholders turned into casts of $1 by rowcast.watch.

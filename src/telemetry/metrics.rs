@@ -57,6 +57,7 @@ metrics! {
     ROUTER_MESSAGES: Counter "router_messages", "Messages made from rows";
     ROUTER_DIRTY_KEYS: Counter "router_dirty_keys", "Keys of state channels that changed while somebody listened";
     ROUTER_VIEW_READS: Counter "router_view_reads", "Queries that read keys of state channels";
+    ROUTER_KEY_QUERIES: Counter "router_key_queries", "Queries that found which keys a change makes dirty";
     ROUTER_VIEW_ERRORS: Counter "router_view_errors", "Keys whose query failed";
     ROUTER_WHEN_ERRORS: Counter "router_when_errors", "Rows whose condition could not be evaluated, and counted as held";
     ROUTER_ROWS_WITHOUT_CHANNEL: Counter "router_rows_without_channel", "Rows with a null, or no valid name, in a route's key";

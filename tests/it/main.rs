@@ -4,10 +4,15 @@
 
 mod kit;
 
+mod apps;
+mod apps_rest;
 mod architecture;
+mod auth;
 mod browser;
 mod cli;
+mod django;
 mod embedded;
+mod examples;
 mod http;
 mod jobs;
 mod kit_itself;
@@ -15,6 +20,7 @@ mod listener;
 mod native;
 mod provider;
 mod rates;
+mod reference;
 mod shutdown;
 mod spine;
 mod sql;

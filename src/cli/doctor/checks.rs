@@ -1,10 +1,8 @@
 //! Asks the database, in the order in which one thing needs the one before.
 
-use std::time::Instant;
-
 use crate::app::{self, Config, MigrationSet, Store};
 
-use super::{Failure, Finding, judge};
+use super::{Failure, Finding, judge, rates};
 
 pub async fn all(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -36,18 +34,19 @@ async fn database(config: &Config, store: &Store, found: &mut Vec<Finding>) {
             return found.push(Finding::fail("database", e.to_string(), hint));
         }
     };
-    // The second query: the first one also connected.
-    let asked = Instant::now();
-    if let Err(e) = store.ping().await {
-        return found.push(Finding::fail("database", e.to_string(), "It went away just now: try again."));
+    match store.round_trip().await {
+        Ok(ping) => found.extend(judge::server(&facts, ping)),
+        Err(e) => return found.push(Finding::fail("database", e.to_string(), "It went away just now: try again.")),
     }
-    found.extend(judge::server(&facts, asked.elapsed()));
+    if judge::hides_the_rest(&facts) {
+        return;
+    }
     let (pending, total) = match store.pending(MigrationSet::Core).await {
         Ok(pending) => (pending, store.migrations_total(MigrationSet::Core)),
         Err(e) => return found.push(Finding::fail("schema", e.to_string(), "Run `rowcast migrate`.")),
     };
     found.push(judge::schema(&facts, &pending, total));
-    if facts.schema_owner.is_none() || !pending.is_empty() || facts.owns_schema == Some(false) {
+    if facts.schema_owner.is_none() || !pending.is_empty() {
         return;
     }
     match store.spine_facts().await {
@@ -60,6 +59,10 @@ async fn database(config: &Config, store: &Store, found: &mut Vec<Finding>) {
         }
         Ok(tables) => found.extend(tables.iter().map(judge::table)),
         Err(e) => found.push(Finding::fail("tables", e.to_string(), "Run `rowcast migrate`.")),
+    }
+    match store.fx_facts().await {
+        Ok(facts) => found.extend([rates::jobs(&facts), rates::rates(&facts)].concat()),
+        Err(e) => found.push(Finding::fail("jobs", e.to_string(), "Run `rowcast migrate`.")),
     }
     found.push(match app::round_trip(config).await {
         Ok(took) => Finding::ok("round trip", format!("NOTIFY came back in {:.1} ms", took.as_secs_f64() * 1000.0)),

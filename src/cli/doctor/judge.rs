@@ -64,6 +64,12 @@ pub fn server(f: &ServerFacts, ping: Duration) -> Vec<Finding> {
     found
 }
 
+/// A standby has no answers to the other questions, and whoever has no rights gets none: hints that go with what else
+/// fails would only mislead.
+pub fn hides_the_rest(f: &ServerFacts) -> bool {
+    f.standby || f.owns_schema == Some(false)
+}
+
 fn rights(f: &ServerFacts) -> Finding {
     let (user, database) = (&f.user, &f.database);
     match (&f.schema_owner, f.owns_schema) {
@@ -106,7 +112,14 @@ pub fn schema(f: &ServerFacts, pending: &[(i64, String)], total: usize) -> Findi
             format!("{} of {total} migrations are missing", some.len()),
             "Run `rowcast migrate`.",
         ),
-        (false, _) => Finding::fail("schema", "rowcast is not installed in this database", "Run `rowcast migrate`."),
+        (false, _) => Finding::fail(
+            "schema",
+            "rowcast is not installed in this database",
+            match f.may_create_schema {
+                true => "Run `rowcast migrate`.",
+                false => "Once the right is there, run `rowcast migrate`.",
+            },
+        ),
     }
 }
 
@@ -162,11 +175,14 @@ pub fn spine(f: &SpineFacts, server: &ServerFacts) -> Vec<Finding> {
                 None => "there is no role rowcast_capture: capture would run with the owner's rights".into(),
             },
             match server.may_create_role {
-                true => "Run `rowcast migrate` again, then watch the tables again.".to_owned(),
+                true => format!(
+                    "`create role rowcast_capture nologin; grant rowcast_capture to {}`, then watch the tables again.",
+                    server.schema_owner.as_ref().unwrap_or(&server.user)
+                ),
                 false => format!(
                     "As a superuser: `create role rowcast_capture nologin; grant rowcast_capture to {}`, then watch the \
                      tables again.",
-                    server.user
+                    server.schema_owner.as_ref().unwrap_or(&server.user)
                 ),
             },
         ),
@@ -255,6 +271,13 @@ pub fn table(t: &TableFacts) -> Finding {
         let hint = format!("As the table's owner: `alter table {now} enable always trigger …`.");
         return Finding::fail(&name, format!("disabled: {}", t.disabled.join(", ")), hint);
     }
+    if !t.lost.is_empty() {
+        let detail = format!("has no such column any more: {}", t.lost.join(", "));
+        let hint = format!(
+            "Renamed? `rowcast watch {now} …` with the new name, then `rowcast unwatch {now} CHANNEL` with the old."
+        );
+        return Finding::fail(&name, detail, hint);
+    }
     if !t.ordinary.is_empty() {
         let detail = format!("does not capture what logical replication applies: {}", t.ordinary.join(", "));
         let hint = format!("If that matters, as the table's owner: `alter table {now} enable always trigger …`.");
@@ -270,7 +293,7 @@ fn milliseconds(d: Duration) -> String {
     format!("{:.1} ms", d.as_secs_f64() * 1000.0)
 }
 
-fn seconds(s: i64) -> String {
+pub fn seconds(s: i64) -> String {
     match s {
         0..120 => format!("{s} s"),
         120..7200 => format!("{} min", s / 60),
@@ -343,6 +366,7 @@ mod tests {
             missing: vec![],
             disabled: vec![],
             ordinary: vec![],
+            lost: vec![],
             channels: vec!["rates".into()],
         }
     }
@@ -381,6 +405,14 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_asked_is_not_asked() {
+        let standby = ServerFacts { standby: true, ..server_facts() };
+        let stranger = ServerFacts { owns_schema: Some(false), ..server_facts() };
+        let bare = ServerFacts { schema_owner: None, owns_schema: None, ..server_facts() };
+        assert_eq!([standby, stranger, bare, server_facts()].map(|f| hides_the_rest(&f)), [true, true, false, false]);
+    }
+
+    #[test]
     fn the_spine_is_judged() {
         type Case = (&'static str, Verdict, fn(&mut SpineFacts));
         let cases: [Case; 14] = [
@@ -409,12 +441,13 @@ mod tests {
     #[test]
     fn tables_are_judged() {
         type Case = (Verdict, fn(&mut TableFacts));
-        let cases: [Case; 6] = [
+        let cases: [Case; 7] = [
             (Ok, |_| {}),
             (Warn, |t| t.now = None),
             (Warn, |t| t.ordinary = vec!["a on rates".into()]),
             (Fail, |t| t.function = false),
             (Fail, |t| t.missing = vec!["a on rates".into()]),
+            (Fail, |t| t.lost = vec!["a in rates:{a}".into()]),
             (Fail, |t| t.disabled = vec!["a on rates".into()]),
         ];
         for (want, change) in cases {

@@ -2,6 +2,7 @@
 
 mod checks;
 mod judge;
+mod rates;
 
 use clap::Args;
 use serde_json::json;

@@ -6,7 +6,6 @@
 //! ```
 
 mod backoff;
-mod blocks;
 mod show;
 
 use std::time::Duration;
@@ -18,9 +17,9 @@ use reqwest::{Client, Response, StatusCode, Url};
 use super::Failure;
 use super::globals::runtime;
 use super::out::{Out, note};
+use crate::client::sse::{BlockError, Blocks};
 
 use backoff::Backoff;
-use blocks::{BlockError, Blocks};
 use show::Show;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! What one address, one user, or all together may take.
 //!
 //! ```text
-//!  accept ──welcome: rate, count per address──▶ request ──Caller: rate per address──▶ /ws, /sse ──admit: all, user──▶ hub
+//!  accept ──welcome: rate, count per address──▶ request ──Visitor: rate per address──▶ /ws, /sse ──admit: all, user──▶ hub
 //! ```
 //! A place that is held lives as long as its socket: the acceptor takes it, the upgrade hands it on to the hub. What
 //! comes through a proxy of ours is nobody's until its headers say whose, and then counts from `admit` on.
@@ -54,9 +54,9 @@ pub(super) struct Welcome {
     pub address: Option<Held>,
 }
 
-/// Whose request it is; travels with it.
+/// Where a request comes from; travels with it.
 #[derive(Clone)]
-pub(super) struct Caller {
+pub(super) struct Visitor {
     pub address: IpAddr,
     /// Not the peer itself: a proxy of ours speaks for it.
     proxied: bool,
@@ -114,13 +114,13 @@ impl Limits {
         Ok(Welcome { handshake: handshake.ok_or_else(|| refuse(Limit::Handshakes))?, address })
     }
 
-    pub fn caller(self: &Arc<Self>, request: &Request) -> Caller {
+    pub fn visitor(self: &Arc<Self>, request: &Request) -> Visitor {
         let peer = match &request.remote_addr().0 {
             Addr::SocketAddr(address) => address.ip(),
             _ => SocketAddr::from(([0, 0, 0, 0], 0)).ip(),
         };
         let (address, proxied) = address::client(peer, request.headers(), self.header, &self.trusted);
-        Caller { address, proxied, limits: self.clone() }
+        Visitor { address, proxied, limits: self.clone() }
     }
 
     fn limited(&self, address: IpAddr) -> bool {
@@ -128,9 +128,9 @@ impl Limits {
     }
 }
 
-impl Caller {
+impl Visitor {
     /// As `Front` has found it.
-    pub fn of(request: &Request) -> Option<&Caller> {
+    pub fn of(request: &Request) -> Option<&Visitor> {
         request.data()
     }
 
@@ -154,12 +154,19 @@ impl Caller {
         if limits.publishes.take(&whose, Instant::now()) { Ok(()) } else { Err(self.refuse(Limit::Publishes)) }
     }
 
+    /// Is there room for one more connection at all?
+    pub fn room(&self) -> Result<(), ApiError> {
+        let limits = &self.limits;
+        if limits.shared.hub.connections() < limits.connections_max {
+            return Ok(());
+        }
+        Err(self.refuse(Limit::Connections))
+    }
+
     /// One more WebSocket or event stream. What is returned is kept as long as it.
     pub fn admit(&self, request: &Request, user: Option<&str>) -> Result<Vec<Held>, ApiError> {
+        self.room()?;
         let limits = &self.limits;
-        if limits.shared.hub.connections() >= limits.connections_max {
-            return Err(self.refuse(Limit::Connections));
-        }
         let mut held = Vec::new();
         // Otherwise the acceptor has counted it. Many streams may share one HTTP/2 connection.
         let uncounted = self.proxied || request.version() == Version::HTTP_2;

@@ -108,6 +108,7 @@ async fn a_heartbeat_is_never_ahead_of_an_undelivered_frame() {
         let hub = hub(Config { heartbeat_ms: 10, ..small() });
         let mut c = connect(&hub, way).await;
         let mut joining = connect(&hub, way).await;
+        let mut idle = connect(&hub, way).await;
         c.live(&hub, "a");
         let since = hub.join(joining.id, &name("b")).expect("open");
         emit(&hub, "b", 1);
@@ -131,6 +132,9 @@ async fn a_heartbeat_is_never_ahead_of_an_undelivered_frame() {
         assert_eq!(joining.text().await, "lead", "{way:?}");
         assert_eq!(joining.text().await, "b|e|1|2.1");
         assert_eq!(joining.text().await, "heartbeat|200.0");
+        // Who has asked for nothing yet would resume from there without a snapshot.
+        hub.send(idle.id, &idle.payload("first"));
+        assert_eq!(idle.text().await, "first", "{way:?}");
     }
 }
 

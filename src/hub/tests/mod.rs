@@ -4,5 +4,6 @@ mod bounds;
 mod delivery;
 mod join;
 mod life;
+mod pace;
 mod reading;
 mod support;

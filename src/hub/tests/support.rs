@@ -27,6 +27,7 @@ pub const LIFE: Incarnation = Incarnation(7);
 /// `channel|event|data|id of the cursor`.
 struct Plain {
     end: &'static str,
+    interval_ms: u64,
 }
 
 impl Plain {
@@ -50,6 +51,10 @@ impl Dialect for Plain {
         self.say(out, format!("heartbeat|{}", place(Some(cursor))))
     }
 
+    fn interval_ms(&self) -> u64 {
+        self.interval_ms
+    }
+
     fn channel_error(&self, channel: &str, error: &ReadError, out: &mut Vec<u8>) -> bool {
         self.say(out, format!("error|{channel}|{error}"))
     }
@@ -70,7 +75,19 @@ pub fn hub(config: Config) -> Hub {
 }
 
 pub fn hub_before_begin(config: Config) -> Hub {
-    Hub::start(config, vec![Arc::new(Plain { end: "" }), Arc::new(Plain { end: "\n\n" })]).expect("threads and polls")
+    started(config, 0)
+}
+
+/// One that says a channel's states at most once in this time.
+pub fn paced(config: Config, interval_ms: u64) -> Hub {
+    let hub = started(config, interval_ms);
+    hub.begin(LIFE, at(1));
+    hub
+}
+
+fn started(config: Config, interval_ms: u64) -> Hub {
+    let dialect = |end| Arc::new(Plain { end, interval_ms }) as Arc<dyn Dialect>;
+    Hub::start(config, vec![dialect(""), dialect("\n\n")]).expect("threads and polls")
 }
 
 /// Two shards, and no heartbeat unless a test wants it.

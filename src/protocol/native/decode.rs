@@ -26,9 +26,28 @@ pub enum Command {
         channels: Vec<ChannelName>,
         id: Option<Id>,
     },
+    Auth {
+        token: Token,
+        id: Option<Id>,
+    },
     Ping {
         id: Option<Id>,
     },
+}
+
+/// Shows itself to nobody.
+pub struct Token(Box<str>);
+
+impl Token {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
 }
 
 /// Why a frame was not understood: the fields of the `error` frame that answers it.
@@ -52,6 +71,7 @@ pub fn decode(text: &str, channels_max: usize, channel_bytes_max: usize) -> Resu
     match frame.command(channels_max, channel_bytes_max) {
         Ok(Verb::Subscribe(channels, cursor)) => Ok(Command::Subscribe { channels, cursor, id }),
         Ok(Verb::Unsubscribe(channels)) => Ok(Command::Unsubscribe { channels, id }),
+        Ok(Verb::Auth(token)) => Ok(Command::Auth { token, id }),
         Ok(Verb::Ping) => Ok(Command::Ping { id }),
         Err(refusal) => Err(Refusal { id, ..refusal }),
     }
@@ -72,6 +92,7 @@ impl From<Code> for Refusal {
 enum Verb {
     Subscribe(Vec<ChannelName>, Option<Box<Cursor>>),
     Unsubscribe(Vec<ChannelName>),
+    Auth(Token),
     Ping,
 }
 
@@ -88,6 +109,8 @@ struct Frame<'a> {
     cursor: Option<&'a RawValue>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token: Option<&'a RawValue>,
 }
 
 fn parse(text: &str) -> Result<Frame<'_>, Refusal> {
@@ -111,7 +134,10 @@ fn parse(text: &str) -> Result<Frame<'_>, Refusal> {
 impl Frame<'_> {
     fn command(&self, channels_max: usize, channel_bytes_max: usize) -> Result<Verb, Refusal> {
         let Some(kind) = self.kind else {
-            return Err(Refusal::new(Code::BadFrame, "A frame says its 'type': 'subscribe', 'unsubscribe' or 'ping'."));
+            return Err(Refusal::new(
+                Code::BadFrame,
+                "A frame says its 'type': 'subscribe', 'unsubscribe', 'auth' or 'ping'.",
+            ));
         };
         match &*string(kind, "type")? {
             "subscribe" => {
@@ -119,6 +145,10 @@ impl Frame<'_> {
                 Ok(Verb::Subscribe(channels, self.cursor()?))
             }
             "unsubscribe" => Ok(Verb::Unsubscribe(self.channels(channels_max, channel_bytes_max)?)),
+            "auth" => {
+                let token = self.token.ok_or_else(|| Refusal::new(Code::BadFrame, "Send the 'token' as a string."))?;
+                Ok(Verb::Auth(Token(string(token, "token")?.into_owned().into())))
+            }
             "ping" => Ok(Verb::Ping),
             _ => Err(Code::UnknownType.into()),
         }

@@ -70,6 +70,32 @@ pub fn unsubscribed(out: &mut Vec<u8>, channel: &str, id: Option<&Id>) {
     close(out, id);
 }
 
+/// The server has ended a subscription.
+pub fn expelled(out: &mut Vec<u8>, channel: &str, code: Code) {
+    open(out, "unsubscribed", Some(channel));
+    field(out, "code", code.as_str());
+    field(out, "message", code.message());
+    close(out, None);
+}
+
+/// `user` is absent for a server's key, `expires_at` where there is none.
+pub fn authenticated(out: &mut Vec<u8>, user: Option<&str>, expires_at_us: Option<i64>, id: Option<&Id>) {
+    open(out, "authenticated", None);
+    if let Some(user) = user {
+        field(out, "user", user);
+    }
+    if let Some(at_us) = expires_at_us {
+        field(out, "expires_at", &time(at_us));
+    }
+    close(out, id);
+}
+
+pub fn token_expiring(out: &mut Vec<u8>, expires_at_us: i64) {
+    open(out, "token_expiring", None);
+    field(out, "expires_at", &time(expires_at_us));
+    close(out, None);
+}
+
 pub fn heartbeat(out: &mut Vec<u8>, cursor: &str, at_us: i64) {
     open(out, "heartbeat", None);
     at(out, at_us);

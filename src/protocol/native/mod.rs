@@ -3,18 +3,30 @@
 mod decode;
 mod encode;
 
-pub use decode::{Command, Id, Refusal, decode};
+pub use decode::{Command, Id, Refusal, Token, decode};
 pub use encode::{
-    Limits, error, event, heartbeat, pong, read_error, reset, snapshot, subscribed, time, unsubscribed, welcome,
+    Limits, authenticated, error, event, expelled, heartbeat, pong, read_error, reset, snapshot, subscribed, time,
+    token_expiring, unsubscribed, welcome,
 };
 
 use crate::domain::{Dialect, Message, ReadError};
 
 /// Every `type` of a frame that a client may send.
-pub const CLIENT_TYPES: [&str; 3] = ["subscribe", "unsubscribe", "ping"];
+pub const CLIENT_TYPES: [&str; 4] = ["subscribe", "unsubscribe", "auth", "ping"];
 /// Every `type` of a frame that the server sends.
-pub const SERVER_TYPES: [&str; 9] =
-    ["welcome", "subscribed", "snapshot", "event", "reset", "unsubscribed", "heartbeat", "pong", "error"];
+pub const SERVER_TYPES: [&str; 11] = [
+    "welcome",
+    "subscribed",
+    "snapshot",
+    "event",
+    "reset",
+    "unsubscribed",
+    "heartbeat",
+    "pong",
+    "error",
+    "authenticated",
+    "token_expiring",
+];
 
 /// The native dialect on a WebSocket.
 pub struct NativeWs;

@@ -1,23 +1,20 @@
 use serde_json::json;
 
-use super::cdp;
-use crate::kit::{Binary, Running, TestDb};
+use super::{LIVE, cdp, demo};
+use crate::kit::{TestDb, wait_until};
 
-const LIVE: &str = "document.querySelector('#phase').textContent === 'live'";
 const ALL_THERE: &str = "document.querySelectorAll('#pairs li').length === 60";
-
-async fn demo(db: &TestDb<'_>, listen: &str) -> Running {
-    Binary::new(&["demo", "--listen", listen]).env("DATABASE_URL", &db.url()).start().ready().await
-}
 
 fn rate_is(text: &str) -> String {
     format!("document.querySelector('#pair-USD_NGN .rate').textContent === {text:?}")
 }
 
-/// By hand, as the demo tells its reader to; far from where the walk could lead.
+/// By hand, as the demo tells its reader to: the refreshes leave it alone for ten minutes.
 async fn set_rate(db: &TestDb<'_>, rate: &str) {
-    db.exec(&format!("update rates set rate = {rate} where source_currency = 'USD' and destination_currency = 'NGN'"))
-        .await;
+    db.exec(&format!(
+        "update rowcast_fx.rates set rate = {rate} where source_currency = 'USD' and destination_currency = 'NGN'"
+    ))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,7 +26,7 @@ async fn an_update_in_sql_shows_up_in_the_page() {
     page.until(LIVE).await;
     page.until(ALL_THERE).await;
 
-    // The walk of the scheduled job, seen without doing anything.
+    // The refreshes of the scheduled job, seen without doing anything.
     page.until("Number(document.querySelector('#messages').textContent) > 5").await;
 
     // All digits arrive, also those that a float does not have; and not by colour alone.
@@ -37,12 +34,21 @@ async fn an_update_in_sql_shows_up_in_the_page() {
         "{} && document.querySelector('#pair-USD_NGN .change').textContent.startsWith('▲')",
         rate_is("12 345 678.90123456789012345")
     );
-    tokio::join!(page.until(&shown), set_rate(&db, "12345678.90123456789012345"));
+    set_rate(&db, "12345678.90123456789012345").await;
+    page.until(&shown).await;
+    // Refreshes come and go: it stands, and says why.
+    let refreshes =
+        async || db.text("select n::text from rowcast_fx.rate_cycle").await.parse::<u32>().expect("a number");
+    let before = refreshes().await;
+    wait_until("two more refreshes", async || refreshes().await >= before + 2).await;
+    assert_eq!(page.eval(&shown).await, true);
+    assert!(page.text("#pair-USD_NGN .meta").await.starts_with("low · by hand until "));
+    assert_eq!(page.text("#pair-EUR_NGN .meta").await, "low · simulated");
 
     // What the reader may type is on the page, and holds no address of the database.
     page.until("!document.querySelector('#try').hidden").await;
     assert_eq!(page.text("#psql").await, "psql \"$DATABASE_URL\"");
-    assert!(page.text("#update").await.starts_with("update rates set rate"));
+    assert!(page.text("#update").await.starts_with("update rowcast_fx.rates set rate"));
 
     // Keyboard: / goes to the filter, Escape empties it.
     for key in ["/", "n", "g", "n"] {
@@ -59,6 +65,8 @@ async fn an_update_in_sql_shows_up_in_the_page() {
     assert_eq!(page.eval("document.documentElement.scrollWidth <= 320").await, true);
     page.prefer("prefers-reduced-motion", "reduce").await;
     let messages = "Number(document.querySelector('#messages').textContent)";
+    // What had begun before may end.
+    page.until("document.getAnimations().length === 0").await;
     page.until(&format!("(window.seen ??= {messages}) + 10 < {messages}")).await;
     assert_eq!(page.eval("document.getAnimations().length").await, 0);
 
@@ -85,7 +93,8 @@ async fn each_pair_has_a_chart_that_goes_on_from_its_history() {
 
     // A change is its last point, with all digits. Others without a history begin with what is seen.
     let last = format!("{label}.endsWith('to 2000000.5')");
-    tokio::join!(page.until(&last), set_rate(&db, "2000000.5"));
+    set_rate(&db, "2000000.5").await;
+    page.until(&last).await;
     page.until("[...document.querySelectorAll('.chart .line')].filter((l) => l.hasAttribute('d')).length > 3").await;
 
     // With the keyboard, on a phone, in the dark: the card opens, nothing sticks out.
@@ -102,15 +111,6 @@ async fn each_pair_has_a_chart_that_goes_on_from_its_history() {
     page.press("Enter").await;
     assert_eq!(page.eval(height).await, 26);
 
-    // Where the table says who quoted, the card does.
-    db.exec(
-        "alter table if exists public.rates add column if not exists confidence text default 'high', \
-         add column if not exists sources text[] default '{ecb,fixer}'",
-    )
-    .await;
-    let meta = "document.querySelector('#pair-USD_NGN .meta')";
-    let told = format!("!{meta}.hidden && /^(high|medium|low).* · [a-z]/.test({meta}.textContent)");
-    tokio::join!(page.until(&told), set_rate(&db, "2000001"));
     assert_eq!(page.complaints, Vec::<String>::new());
 }
 
@@ -132,9 +132,8 @@ async fn the_page_says_that_it_lost_the_server_and_comes_back_by_itself() {
     set_rate(&db, "777777.125").await;
     let address = server.url.trim_start_matches("http://").to_owned();
     let _server = demo(&db, &address).await;
-    // A walk may have moved it since: by a thousandth, not to what it was.
     page.until(LIVE).await;
-    page.until("document.querySelector('#pair-USD_NGN .rate').textContent.startsWith('77')").await;
+    page.until(&rate_is("777 777.125")).await;
     assert_eq!(page.eval("document.body.hasAttribute('data-stale')").await, false);
     assert_eq!(page.eval("document.querySelectorAll('#pairs li').length").await, json!(60));
 }

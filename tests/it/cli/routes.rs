@@ -6,24 +6,10 @@ use crate::kit::{Binary, TestDb};
 #[tokio::test]
 async fn migrate_says_what_it_did_and_does_it_once() {
     let db = TestDb::bare().await;
-    let first = &ok(&rowcast(&db, &["migrate", "--with", "demo"]).await)[0];
+    let first = &ok(&rowcast(&db, &["migrate"]).await)[0];
     assert_eq!(first["applied"].as_array().map(Vec::len), first["total"].as_u64().map(|n| n as usize), "{first}");
-    assert_eq!(db.text("select count(*)::text from rates").await, "60");
-    db.exec("update rates set rate = 5 where source_currency = 'USD'").await;
-
-    let second = &ok(&rowcast(&db, &["migrate", "--with", "demo"]).await)[0];
+    let second = &ok(&rowcast(&db, &["migrate"]).await)[0];
     assert_eq!(second["applied"], json!([]));
-    assert_eq!(db.text("select count(*)::text from rates where rate = 5").await, "15", "values stay");
-}
-
-#[tokio::test]
-async fn the_demo_leaves_a_table_that_is_not_its_own_alone() {
-    let db = migrated().await;
-    db.exec("create table rates (id int)").await;
-    let errors = refused(&rowcast(&db, &["migrate", "--with", "demo"]).await, 1);
-    assert!(errors.contains("not the demo's"), "{errors}");
-    assert!(errors.contains("\nhint: Run the demo on another database"), "{errors}");
-    assert_eq!(db.text("select count(*)::text from rowcast.channel").await, "0");
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 use std::path::PathBuf;
 
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
 use super::{migrated, ok, refused};
+use crate::kit::ws::{Client, Frame};
 use crate::kit::{Binary, Running, TestDb, http_client, wait_until};
 
 #[tokio::test]
@@ -48,13 +51,25 @@ async fn demo_takes_a_free_port_where_its_own_is_taken() {
     while !said.contains("Ctrl-C") {
         said.push_str(&demo.line().await.expect("what to do"));
     }
-    for part in [&format!("{}/rates", demo.url), "psql \"$DATABASE_URL\"", "update rates set rate"] {
+    for part in [&format!("{}/rates", demo.url), "psql \"$DATABASE_URL\"", "update rowcast_fx.rates set rate"] {
         assert!(said.contains(part), "{part} in {said}");
     }
     let page = http_client().get(demo.http("/rates")).send().await.expect("it listens");
     assert_eq!(page.status(), 200);
     demo.signal(libc::SIGINT);
     assert_eq!(demo.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn demo_does_not_overwrite_rates_that_are_real() {
+    let db = migrated().await;
+    db.exec(
+        "insert into rowcast_fx.rates (source_currency, destination_currency, rate, sources) values ('USD', 'NGN', 1, '{ecb}')",
+    )
+    .await;
+    let run = Binary::new(&["demo", "--listen", "127.0.0.1:0"]).env("DATABASE_URL", &db.url()).output().await;
+    let errors = refused(&run, 1);
+    assert!(errors.contains("of other providers") && errors.contains("hint: "), "{errors}");
 }
 
 /// Where the private Postgres of a running demo notes its pid while it lives.
@@ -72,6 +87,30 @@ async fn demo_brings_its_own_postgres_and_takes_it_along() {
     let mut demo = demo.ready().await;
     let pid_file = pid_file(&demo);
     assert!(pid_file.exists());
+
+    // The line that it says to type, as it stands, in a session like psql's; and an application's client sees it.
+    let update = loop {
+        let line = demo.line().await.expect("what to do");
+        if let Some(at) = line.find("update ") {
+            break line[at..].to_owned();
+        }
+    };
+    assert!(update.starts_with("update rates set rate"), "{update}");
+    let mut client = Client::connect(&format!("{}/ws/rates/", demo.url.replacen("http", "ws", 1))).await;
+    let url = std::fs::read_to_string(demo.dir().join(".rowcast/database_url")).expect("noted while it runs");
+    let mut psql = PgConnection::connect(url.trim()).await.expect("it runs");
+    wait_until("a refresh has been", async || {
+        sqlx::raw_sql(AssertSqlSafe(update.as_str())).execute(&mut psql).await.expect("it works").rows_affected() == 1
+    })
+    .await;
+    let typed: String = sqlx::query_scalar("select inverse::text from rates where held_until > now()")
+        .fetch_one(&mut psql)
+        .await
+        .expect("one is held");
+    let told = |frame: Frame| frame.value.pointer("/data/rate/data/rate").map(ToString::to_string);
+    while told(client.skip_to("rate_update").await).as_ref() != Some(&typed) {}
+    client.close().await;
+    psql.close().await.expect("a session ends");
     demo.signal(libc::SIGINT);
     assert_eq!(demo.ended().await.code(), Some(0));
     assert!(!pid_file.exists(), "Postgres has ended in order");
@@ -82,7 +121,8 @@ async fn demo_brings_its_own_postgres_and_takes_it_along() {
 async fn a_signal_while_the_private_postgres_starts_leaves_none_behind() {
     let mut demo = Binary::new(&["demo", "--listen", "127.0.0.1:0"]).start();
     let noted = demo.dir().join(".rowcast/database_url");
-    wait_until("Postgres runs", async || noted.exists()).await;
+    let is_noted = async || std::fs::read_to_string(&noted).is_ok_and(|url| url.ends_with('\n'));
+    wait_until("Postgres runs", is_noted).await;
     let pid_file = pid_file(&demo);
     demo.signal(libc::SIGTERM);
     assert_eq!(demo.ended().await.code(), Some(0));

@@ -49,6 +49,31 @@ fn asyncapi_has_every_frame_and_every_code() {
     assert_eq!(codes, Code::ALL.iter().map(|c| c.as_str()).collect::<Vec<_>>());
 }
 
+/// Each golden frame of the rates' endpoints is one of those that asyncapi.yaml describes, with all that it requires.
+#[test]
+fn asyncapi_has_the_frames_of_the_rates() {
+    let mut described: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for part in ASYNCAPI.split("type: { enum: [").skip(1) {
+        let kind = part.split(']').next().expect("closed");
+        let before = &ASYNCAPI[..part.as_ptr() as usize - ASYNCAPI.as_ptr() as usize];
+        let required = before.rsplit("required: [").next().expect("required").split(']').next().expect("closed");
+        described.entry(kind.to_owned()).or_default().push(required.to_owned());
+    }
+    for dialect in ["000", "002"] {
+        let dir = format!("{}/tests/fixtures/wire/{dialect}", env!("CARGO_MANIFEST_DIR"));
+        for file in std::fs::read_dir(&dir).expect("the golden files") {
+            let text = std::fs::read_to_string(file.expect("readable").path()).expect("text");
+            let Ok(frame) = serde_json::from_str::<Value>(&text) else { continue };
+            let Some(kind) = frame["type"].as_str() else { continue };
+            let members: Vec<&str> = frame.as_object().expect("an object").keys().map(String::as_str).collect();
+            let known = described.get(kind).unwrap_or_else(|| panic!("{kind} is not described"));
+            let is =
+                |required: &String| required.split(", ").collect::<BTreeSet<_>>() == members.iter().copied().collect();
+            assert!(known.iter().any(is), "{text} is none of {known:?}");
+        }
+    }
+}
+
 #[test]
 fn protocol_md_has_every_close_code_and_its_advice() {
     let mut told = BTreeMap::new();

@@ -167,6 +167,8 @@ async fn an_address_that_is_taken_says_what_to_do() {
         pages: Vec::new(),
         sockets: Vec::new(),
         rates: None,
+        mint: None,
+        reference: None,
         grace: std::time::Duration::from_secs(2),
     };
     let error = http::serve(config, parts, std::future::pending()).await.expect_err("taken").to_string();

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use super::until_run;
 use crate::kit::{Server, TestDb, http_client, wait_until};
+use crate::provider::server::{Server as Provider, http};
 use crate::rates::round::serve;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,6 +53,51 @@ async fn sixty_pairs_refreshed_by_the_job_with_one_provider_down_one_lying_one_s
     let metrics =
         http_client().get(server.http("/metrics")).send().await.expect("it serves").text().await.expect("text");
     assert!(metrics.contains("rowcast_rates_written_total 60"), "{metrics}");
+    server.stop().await;
+}
+
+/// Two that must not be asked again: one has no requests left this month, one was asked an hour's interval ago at most.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_forgets_neither_a_spent_quota_nor_the_last_answer() {
+    let bytes = |name: &str| {
+        let path = format!("{}/tests/fixtures/providers/{name}", env!("CARGO_MANIFEST_DIR"));
+        http(200, &[], std::fs::read(&path).expect(name))
+    };
+    let spent = Provider::saying(bytes("apilayer_error_104_usage_limit_reached.json")).await;
+    let paced = Provider::saying(bytes("openexchangerates_latest.json")).await;
+    let db = TestDb::new().await;
+    let serve = async || {
+        let providers = format!(
+            "[source.currencylayer]\nbase_url = '{}'\napi_key = 'test'\n[source.openexchangerates]\nbase_url = '{}'\napi_key = 'test'",
+            spent.url, paced.url
+        );
+        Server::with(&db.url(), |config| {
+            config.provider = toml::from_str(&providers).expect("TOML");
+            config.rates.fresh_hourly_s = 1_000_000_000; // the fixture is of one day
+            config.rates.refresh_cron = "* * * * * *".into();
+        })
+        .await
+    };
+    for start in 1..=2 {
+        let server = serve().await;
+        until_run(&db, "refresh-rates", "ok", start * 2).await;
+        server.stop().await;
+        assert_eq!((spent.seen().len(), paced.seen().len()), (1, 1), "start {start}");
+    }
+    let state = "select string_agg(concat_ws(' ', provider, outcome, breaker, why, date_trunc('month', now(), 'UTC') + interval '1 month' = held_until), ', '
+        order by provider) from rowcast_fx.provider_state";
+    assert_eq!(db.text(state).await, "currencylayer held open quota t, openexchangerates held closed interval f");
+    // The rates of the second process stand on the answer that the first one got, and nothing changed.
+    assert_eq!(
+        db.text("select count(*)::text from rowcast_fx.rates where not cached and sources = '{openexchangerates}'")
+            .await,
+        "60"
+    );
+    assert_eq!(db.text("select count(*)::text from rowcast_fx.rate_history").await, "60");
+    // Who has bought more says so.
+    db.exec("delete from rowcast_fx.provider_state where provider = 'currencylayer'").await;
+    let server = serve().await;
+    wait_until("it is asked", async || spent.seen().len() == 2).await;
     server.stop().await;
 }
 

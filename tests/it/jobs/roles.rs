@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{error, until_run};
-use crate::kit::{Server, TestDb};
+use crate::kit::{APP_ROLE, Server, TestDb};
 
 const ROLE: &str = "scheduler_of_jobs";
 
@@ -113,10 +113,30 @@ async fn what_cannot_be_meant_is_refused_when_it_is_scheduled() {
         ("'a', '* * * * *', ' ;'", "no SQL"),
         ("'a', '* * * * *', 'select 1', 'Mars/Olympus'", "no time zone \"Mars/Olympus\""),
         ("'a', '* * * * *', 'select 1', timeout_ms => 0", "timeout_ms is 1"),
+        ("'a', '* * * * *', 'selct 1'", "the SQL cannot be read: syntax error at or near \"selct\""),
+        ("'a', '* * * * *', 'select 1; delete form session'", "syntax error at or near \"form\""),
+        ("'a', '* * * * *', 'select ''open'", "the SQL cannot be read: unterminated quoted string"),
+        ("'a', '* * * * *', 'do $$ begin'", "the SQL cannot be read: unterminated dollar-quoted string"),
     ] {
         let refused = db.try_exec(&format!("select rowcast.schedule({arguments})")).await.expect_err(arguments);
         assert!(refused.to_string().contains(said), "{arguments}: {refused}");
     }
+    // Only read, not run nor looked into: tables may come later, and what is no plain query is a job, too.
+    for sql in [
+        "insert into comes_later values (1); select nowhere.f(); ;",
+        "create temp table t as select 1; insert into t values (2)",
+        "refresh materialized view m; declare c cursor for select 1; notify x; drop table if exists nobody",
+        "do 'begin raise exception ''it ran''; end'",
+    ] {
+        db.exec(&format!(
+            "select rowcast.schedule('well', '0 0 1 1 *', $j${sql}$j$); select rowcast.unschedule('well')"
+        ))
+        .await;
+    }
+    assert_eq!(db.text("select count(*)::text from pg_proc where proname = 'rowcast_syntax'").await, "0");
+    // Who may not make temporary objects cannot be told, and may schedule.
+    db.admin_exec(&format!("revoke temp on database {} from public, {APP_ROLE}", db.name)).await;
+    db.exec("select rowcast.schedule('untold', '0 0 1 1 *', 'selct 1'); select rowcast.unschedule('untold')").await;
     // The search_path of who schedules is the job's.
     db.exec(
         "set search_path = here, public; select rowcast.schedule('a', '  * * * * 1-5 ', 'select 1', 'Europe/Berlin')",

@@ -67,6 +67,15 @@ impl OwnCluster {
         Self { pg, _dir: dir }
     }
 
+    /// Follows `primary` by streaming replication.
+    pub fn standby_of(primary: &Self) -> Self {
+        let dir = Dir::new("standby");
+        let all = [("max_connections", "60"), ("shared_buffers", "16MB"), ("max_prepared_transactions", "5")];
+        let options = Options { root: dir.path().join("pg"), durable: false, settings: settings(&all) };
+        let pg = primary.pg.start_standby(options).unwrap_or_else(|e| panic!("no standby: {e}"));
+        Self { pg, _dir: dir }
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.pg.socket_dir().join(".s.PGSQL.5432")
     }

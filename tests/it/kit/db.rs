@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rowcast::domain::DatabaseUrl;
 use rowcast::embedded::Embedded;
-use rowcast::store::{MigrationSet, Store};
+use rowcast::store::{Applied, MigrationSet, Store, StoreError};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
@@ -12,6 +12,13 @@ use super::{OwnCluster, Proxy, cluster};
 /// Owns the tests' databases: an ordinary role, for rowcast needs no superuser.
 pub const APP_ROLE: &str = "app";
 const TEMPLATE: &str = "rowcast_template";
+const REFERENCE_TEMPLATE: &str = "rowcast_reference_template";
+/// The accounts of the demo: alice and bob (students of mia), max (booster), carl (customer), ada (staff).
+const REFERENCE_USERS: &str = "
+    insert into auth_user (username, first_name, last_name, is_staff)
+      values ('alice', 'Alice', 'Ahlgren', false), ('bob', '', '', false), ('mia', 'Mia', 'Moreau', false),
+             ('max', '', '', false), ('carl', '', '', false), ('ada', '', '', true);
+    insert into user_profile values (1, 'STUDENT', 3), (2, 'STUDENT', null), (3, 'MENTOR', null)";
 
 /// A database of the test's own.
 pub struct TestDb<'c> {
@@ -28,6 +35,19 @@ impl TestDb<'static> {
         Self::make(cluster(), &fresh_name(), Some(TEMPLATE)).await
     }
 
+    /// With the reference schema, too, and the users `REFERENCE_USERS` names.
+    pub async fn reference() -> Self {
+        static READY: OnceCell<()> = OnceCell::const_new();
+        let fill = || async {
+            let db = TestDb::make(cluster(), REFERENCE_TEMPLATE, None).await;
+            db.migrate().await;
+            db.migrate_reference().await.unwrap_or_else(|e| panic!("migrations: {e}"));
+            exec(&db.url(), REFERENCE_USERS).await;
+        };
+        READY.get_or_init(fill).await;
+        Self::make(cluster(), &fresh_name(), Some(REFERENCE_TEMPLATE)).await
+    }
+
     /// Empty.
     pub async fn bare() -> Self {
         Self::make(cluster(), &fresh_name(), None).await
@@ -40,6 +60,11 @@ impl<'c> TestDb<'c> {
         let db = Self::make(cluster, &fresh_name(), None).await;
         db.migrate().await;
         db
+    }
+
+    /// A database that is there already, such as a standby's.
+    pub fn at(cluster: &'c OwnCluster, name: &str) -> Self {
+        Self { name: name.to_owned(), cluster, pool: OnceCell::new() }
     }
 
     async fn make(cluster: &'c Embedded, name: &str, template: Option<&str>) -> Self {
@@ -113,10 +138,21 @@ impl<'c> TestDb<'c> {
     }
 
     pub async fn migrate(&self) {
+        self.with_store(async |store| store.migrate(MigrationSet::Core).await)
+            .await
+            .unwrap_or_else(|e| panic!("migrations: {e}"));
+    }
+
+    pub async fn migrate_reference(&self) -> Result<Applied, StoreError> {
+        self.with_store(async |store| store.migrate(MigrationSet::Reference).await).await
+    }
+
+    pub async fn with_store<T>(&self, work: impl AsyncFnOnce(&Store) -> T) -> T {
         let url = DatabaseUrl::parse(&self.url(), APP_ROLE).expect("our own URL");
         let store = Store::new(&url, Default::default());
-        store.migrate(MigrationSet::Core).await.unwrap_or_else(|e| panic!("migrations: {e}"));
+        let answer = work(&store).await;
         store.close().await; // a template must have no sessions
+        answer
     }
 }
 

@@ -21,11 +21,12 @@ impl Server {
         config.database.url = Some(Secret::new(url));
         config.http.listen = "127.0.0.1:0".into();
         config.hub.shards = 2;
+        config.connection.open = true;
         config.shutdown.grace_ms = 2_000;
         change(&mut config);
         let database = Database::open(&config).expect("a configured database needs no start");
         let running = app::start(config, &database, Extras::default()).await;
-        let running = running.unwrap_or_else(|e| panic!("the server does not start: {e}"));
+        let running = running.unwrap_or_else(|e| panic!("the server does not start: {e:#}"));
         Self { url: running.url(), running: Some(running) }
     }
 

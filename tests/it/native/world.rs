@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use rowcast::auth::Auth;
 use rowcast::connection::{self, Shared};
 use rowcast::domain::{
-    Batch, Boxed, ChannelName, Cursor, Drains, FamilyInfo, Incarnation, Message, Outlet, Position, ReadError, Reading,
-    ReplayError, Snapshot, Source, Stamp, Target, Xid,
+    Batch, Boxed, ChannelName, Cursor, DatabaseUrl, Drains, FamilyInfo, Incarnation, Message, Outlet, Position,
+    ReadError, Reading, ReplayError, Snapshot, Source, Stamp, Target, Xid,
 };
 use rowcast::http::{self, Database, Page, Parts, Readiness};
 use rowcast::hub::{self, Hub};
 use rowcast::protocol::Dialects;
+use rowcast::store::Store;
 use rowcast::store::StoreError;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -391,6 +393,10 @@ impl Database for World {
         })
     }
 
+    fn disconnect<'a>(&'a self, _user: &'a str, _reason: &'a str) -> Boxed<'a, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn ping(&self) -> Boxed<'_, Result<(), StoreError>> {
         let there = self.state().database;
         Box::pin(async move { if there { Ok(()) } else { Err(StoreError::Unavailable("secret host".into())) } })
@@ -426,7 +432,14 @@ impl Server {
         let hub_config = hub::Config { shards: 2, ..settings.hub };
         let hub = Hub::start(hub_config.clone(), Dialects::native().into_vec()).expect("a hub");
         let world = World::new(hub.clone());
-        let shared = Shared::new(settings.connection, hub_config, hub.clone(), world.clone(), world.clone());
+        let shared = Shared::new(
+            connection::Config { open: true, ..settings.connection },
+            hub_config,
+            hub.clone(),
+            world.clone(),
+            world.clone(),
+            nobody(),
+        );
         let shared = shared.expect("patterns are right");
         let readiness = Readiness::new(Vec::new());
         let parts = Parts {
@@ -437,6 +450,8 @@ impl Server {
             pages: vec![Page::new("/hello", "text/html; charset=utf-8", "<p>hello")],
             sockets: Vec::new(),
             rates: None,
+            mint: None,
+            reference: None,
             grace: std::time::Duration::from_secs(2),
         };
         if !settings.silent {
@@ -487,4 +502,11 @@ pub fn all_of(channel: &'static str) -> impl Fn(&[Row]) -> Result<String, ReadEr
 
 pub fn distinct<T: std::hash::Hash + Eq + Clone>(items: &[T]) -> usize {
     items.iter().cloned().collect::<HashSet<_>>().len()
+}
+
+/// Nobody can say who he is, and there is no database behind it.
+fn nobody() -> Arc<Auth> {
+    let url = DatabaseUrl::parse("postgres://nobody@127.0.0.1:1/none", "nobody").expect("a URL");
+    let store = Store::new(&url, Default::default());
+    Arc::new(Auth::new(Default::default(), Default::default(), store, Arc::new(|| 0), None).expect("nothing is named"))
 }

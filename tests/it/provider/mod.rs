@@ -6,7 +6,7 @@ mod flutterwave;
 mod guarded;
 mod registry;
 mod secrets;
-mod server;
+pub mod server;
 
 use std::path::PathBuf;
 

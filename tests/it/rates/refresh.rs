@@ -255,7 +255,7 @@ async fn who_comes_second_decides_anew() {
 }
 
 #[tokio::test]
-async fn a_rate_typed_by_hand_goes_out_and_lasts_until_the_next_refresh() {
+async fn a_rate_typed_by_hand_goes_out_and_stands_until_its_time_is_over() {
     let db = TestDb::new().await;
     let r = refresher(&db, FEW).await;
     r.open_channels().await.expect("the owner opens channels");
@@ -270,10 +270,25 @@ async fn a_rate_typed_by_hand_goes_out_and_lasts_until_the_next_refresh() {
         (&1600.into(), &serde_json::json!(0.000625), &1536.into())
     );
     assert_ne!(event["updated_at"], "2026-11-20T16:05:00+00:00");
+    let told = "select concat_ws(' ', rate, confidence, cardinality(sources), mid, extract(epoch from held_until - updated_at)::int)
+        from rowcast_fx.rates where source_currency = 'USD' and destination_currency = 'NGN'";
+    assert_eq!(db.text(told).await, "1600 low 0 600", "nobody quoted it");
     let report = refresh(&r, &THREE, at(NOW) + Duration::seconds(5)).await;
-    assert_eq!((report.written, report.changed[0].confidence), (1, Confidence::High));
+    assert_eq!((report.written, report.by_hand), (0, 1));
+    assert!(report.to_string().contains("1 held by hand"), "{report}");
+    // Its writer may say how long, and take it back: no rate changes, and nothing goes out.
+    let until = async |text: &str| {
+        db.exec(&format!("update rowcast_fx.rates set held_until = {text} where held_until is not null")).await
+    };
+    until("'infinity'").await;
+    db.exec("update rowcast_fx.rates set rate = 1600.5 where held_until = 'infinity'").await;
+    assert_eq!(refresh(&r, &THREE, at(NOW) + Duration::seconds(6)).await.by_hand, 1);
+    until("now()").await;
+    let report = refresh(&r, &THREE, at(NOW) + Duration::seconds(7)).await;
+    assert_eq!((report.written, report.by_hand, report.changed[0].confidence), (1, 0, Confidence::High));
+    assert_eq!(db.text(told).await, "1536 high 3 1536", "and it is not held any more");
     let series = db.texts("select rate::text from rowcast_fx.rate_history where source_currency = 'USD' and destination_currency = 'NGN' order by ctid").await;
-    assert_eq!(series.len(), 3, "{series:?}");
+    assert_eq!(series.len(), 4, "{series:?}");
     // The other direction is a rate, too: what the first application of these rates calls one.
     db.exec(
         "update rowcast_fx.rates set inverse = 0.000625 where source_currency = 'USD' and destination_currency = 'NGN'",

@@ -61,3 +61,52 @@ async fn a_redefined_view_is_read_anew() {
     assert_eq!(ws.next_of("event").await["data"]["v"], "Y");
     server.stop().await;
 }
+
+/// An event channel replays, a state channel has its newest state: a client must know that it listens to the other now.
+#[tokio::test]
+async fn a_channel_that_changes_its_kind_starts_its_listeners_over() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table t (id int primary key, v int); insert into t values (1, 1); create view tv as select id, v from t;
+         select rowcast.watch('t', 't:{id}')",
+    )
+    .await;
+    let server = Server::start(&db).await;
+    let (mut ws, mut other) = (client(&server).await, client(&server).await);
+    assert_eq!(subscribe(&mut ws, "t:1").await.raw_of("data"), "[]");
+    subscribe(&mut ws, "quiet").await;
+    subscribe(&mut other, "quiet").await;
+    db.exec("update t set v = 2").await;
+    assert_eq!(ws.next_of("event").await["event"], "update");
+    for (sql, kind, shown, event, v) in [
+        (
+            "select rowcast.define_channel('t:{id}', kind => 'state', view => 'tv')",
+            "state",
+            r#"{"id":1,"v":2}"#,
+            "state",
+            3,
+        ),
+        ("select rowcast.undefine_channel('t:{id}')", "event", "[]", "update", 4),
+    ] {
+        db.exec(sql).await;
+        let mut channels = Vec::new();
+        for _ in 0..2 {
+            let reset = ws.next_of("reset").await;
+            assert_eq!(reset["code"], "stream_restarted", "{}", reset.raw);
+            let (subscribed, snapshot) = (ws.next_of("subscribed").await, ws.next_of("snapshot").await);
+            let channel = subscribed.str_of("channel").to_owned();
+            if channel == "t:1" {
+                assert_eq!((subscribed["kind"].as_str(), snapshot.raw_of("data").as_str()), (Some(kind), shown));
+            }
+            channels.push(channel);
+        }
+        channels.sort();
+        assert_eq!(channels, ["quiet", "t:1"], "all of the connection, once");
+        db.exec("update t set v = v + 1").await;
+        let frame = ws.next_of("event").await;
+        assert_eq!((&frame["event"], &frame["data"]["v"]), (&json!(event), &json!(v)), "{}", frame.raw);
+    }
+    // Who listens to nothing of it notices nothing.
+    assert_eq!(heard(&db, &mut other, "quiet", "select 1").await, [""; 0]);
+    server.stop().await;
+}

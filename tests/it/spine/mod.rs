@@ -3,6 +3,7 @@
 mod events;
 mod faults;
 mod live_config;
+mod outages;
 mod property;
 mod resume;
 mod state;

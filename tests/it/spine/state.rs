@@ -146,9 +146,6 @@ async fn a_failing_key_is_told_and_its_neighbours_are_unharmed() {
         assert_eq!(error.str_of("message").contains("division by zero"), tell, "{}", error.raw);
         db.exec("update n set d = 2 where id = 1").await;
         assert_eq!(state(&mut one).await, "5");
-        // A key that the function cannot even take.
-        one.send(json!({"type": "subscribe", "channel": "inverse:x"})).await;
-        assert_eq!(one.next_of("error").await["code"], "view_failed");
         server.stop().await;
     }
 }
@@ -257,5 +254,68 @@ async fn one_keys_throttle_does_not_hold_up_another() {
     db.exec("update t set v = 2 where id = 1").await; // sits out an hour
     db.exec("update t set v = 1 where id = 2").await;
     assert_eq!(state(&mut two).await, r#"{"id":2,"v":1}"#);
+    server.stop().await;
+}
+
+/// Another spelling would have a snapshot, and no change would ever reach it.
+#[tokio::test]
+async fn a_key_has_one_spelling() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table item (id bigint primary key, ref uuid, day date, flag bool); create view items as select * from item;
+         insert into item values (42, '6f1c9a52-3f0e-4a39-9d0b-0c9a54a0b7de', '2026-01-02', true);
+         create function item_at(small smallint, kind text) returns json stable language sql as
+           $$ select json_build_object('id', id, 'kind', kind) from item where id = small $$;
+         select rowcast.define_channel('item:{id}', kind => 'state', view => 'items'),
+                rowcast.define_channel('row:{id}', kind => 'state'),
+                rowcast.define_channel('seen:{id}', view => 'items'),
+                rowcast.define_channel('ref:{ref}', kind => 'state', view => 'items'),
+                rowcast.define_channel('day:{day}/{flag}', kind => 'state', view => 'items'),
+                rowcast.define_channel('at:{small}:{kind}', kind => 'state', view => 'item_at');
+         select rowcast.watch('item', 'item:{id}'), rowcast.watch('item', 'row:{id}')",
+    )
+    .await;
+    let server = Server::start(&db).await;
+    let mut ws = client(&server).await;
+    for right in [
+        "item:42",
+        "row:42",
+        "seen:42",
+        "ref:6f1c9a52-3f0e-4a39-9d0b-0c9a54a0b7de",
+        "day:2026-01-02/true",
+        "at:42:any thing",
+        "item:999999999999999999",
+        "item:-7",
+    ] {
+        subscribe(&mut ws, right).await;
+    }
+    let no = |pattern: &str| format!("no channel has this name: its key cannot be one of {pattern}");
+    let it_is = |name: &str| format!("no channel has this name: it is {name}");
+    for (wrong, said) in [
+        ("item:042", it_is("item:42")),
+        ("item: 42", it_is("item:42")),
+        ("row:042", it_is("row:42")),
+        ("seen:+42", it_is("seen:42")),
+        ("item:abc", no("item:{id}")),
+        ("item:99999999999999999999", no("item:{id}")),
+        ("row:abc", no("row:{id}")),
+        ("ref:6F1C9A52-3F0E-4A39-9D0B-0C9A54A0B7DE", it_is("ref:6f1c9a52-3f0e-4a39-9d0b-0c9a54a0b7de")),
+        ("day:2026-1-2/t", it_is("day:2026-01-02/true")),
+        ("day:2026-02-31/t", no("day:{day}/{flag}")),
+        ("at:40000:x", no("at:{small}:{kind}")),
+    ] {
+        ws.send(json!({"type": "subscribe", "channel": wrong})).await;
+        let error = ws.next_of("error").await;
+        assert_eq!((&error["code"], &error["channel"]), (&json!("bad_channel"), &json!(wrong)), "{}", error.raw);
+        assert_eq!(error.str_of("message"), said);
+    }
+    // Not subscribed, and no failure of the view.
+    ws.send(json!({"type": "unsubscribe", "channel": "item:042"})).await;
+    assert_eq!(ws.next_of("error").await["code"], "not_subscribed");
+    assert_eq!(metric(&server, "rowcast_router_view_errors_total").await, 0);
+    let answer =
+        crate::kit::http_client().get(server.http("/api/channels/item%3Aabc/snapshot")).send().await.expect("served");
+    assert_eq!(answer.status(), 400);
+    assert_eq!(answer.json::<serde_json::Value>().await.expect("a problem")["code"], "bad_channel");
     server.stop().await;
 }

@@ -31,3 +31,17 @@ async fn whoever_is_granted_send_needs_nothing_else() {
     sqlx::raw_sql(send).execute(&mut herald).await.expect("granted");
     assert_eq!(db.text("select count(*)::text from rowcast.event where op = 's'").await, "1");
 }
+
+#[tokio::test]
+async fn a_message_has_a_bound() {
+    let db = TestDb::new().await;
+    db.exec("select setval('rowcast.send_bytes_max', 20)").await;
+    db.exec(r#"select rowcast.send('c', 'e', '"456789012345678901"')"#).await;
+    let e = db.try_exec(r#"select rowcast.send('c', 'e', '"4567890123456789012"')"#).await.expect_err("too large");
+    let r = super::refusal(&e);
+    assert_eq!((r.code.as_str(), r.message.as_str()), ("RC010", "a message may have 20 bytes, this one has 21"));
+    assert!(r.hint.contains("rowcast.send_bytes_max"), "{}", r.hint);
+    db.exec("select setval('rowcast.send_bytes_max', 21)").await;
+    db.exec(r#"select rowcast.send('c', 'e', '"4567890123456789012"')"#).await;
+    assert_eq!(db.text("select count(*)::text from rowcast.event where op = 's'").await, "2");
+}

@@ -21,7 +21,7 @@ async fn every_pair_comes_first_and_then_each_change() {
     for _ in 0..3 {
         client.next_of("rate_update").await;
     }
-    db.exec("update rowcast_fx.rates set rate = 800 where source_currency = 'USD' and destination_currency = 'NGN'")
+    db.exec("update rowcast_fx.rates set rate = 800, cycle = 1 where source_currency = 'USD' and destination_currency = 'NGN'")
         .await;
     let change = client.next().await;
     golden("002/rate_update_changed.json", &change.raw);
@@ -55,7 +55,7 @@ async fn a_client_hears_of_its_pairs_only() {
     db.exec("insert into rowcast_fx.rates (source_currency, destination_currency, rate) values ('GBP', 'JPY', 190.5)")
         .await;
     assert_eq!(client.next().await["pair"], "GBP/JPY");
-    db.exec("update rowcast_fx.rates set rate = 800 where source_currency = 'USD' and destination_currency = 'NGN'")
+    db.exec("update rowcast_fx.rates set rate = 800, cycle = 1 where source_currency = 'USD' and destination_currency = 'NGN'")
         .await;
     golden("002/rate_update_changed.json", &client.next().await.raw);
     nothing.send_message(Message::text("{")).await;

@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{MALFORMED, connect, golden, refreshed, world};
 
 const NGN_TO_800: &str =
-    "update rowcast_fx.rates set rate = 800 where source_currency = 'USD' and destination_currency = 'NGN'";
+    "update rowcast_fx.rates set rate = 800, cycle = 1 where source_currency = 'USD' and destination_currency = 'NGN'";
 
 #[tokio::test]
 async fn all_rates_come_at_once_then_each_change_and_each_refresh() {
@@ -28,7 +28,7 @@ async fn all_rates_come_at_once_then_each_change_and_each_refresh() {
     golden("000/rate_update_by_inverse.json", &client.next().await.raw);
     golden("000/all_rates_update.json", &client.next().await.raw);
     // What may not be quoted is not.
-    db.exec("update rowcast_fx.rates set rate = 2100 where source_currency = 'GBP'").await;
+    db.exec("update rowcast_fx.rates set rate = 2100, cycle = 1 where source_currency = 'GBP'").await;
     db.exec("delete from rowcast_fx.rates where source_currency = 'EUR'").await;
     db.exec("update rowcast_fx.rates set expired = false where source_currency = 'GBP'").await;
     golden("000/rate_update_of_the_revived.json", &client.next().await.raw);

@@ -1,0 +1,1 @@
+select 1 as "done!" from rowcast.disconnect($1, $2)

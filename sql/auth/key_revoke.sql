@@ -1,0 +1,1 @@
+select rowcast.revoke_api_key($1) as "gone!"

@@ -1,0 +1,2 @@
+select id as "id!", roles as "roles!"
+  from rowcast.roles_of(($1::text || '(text)')::regprocedure, $2)

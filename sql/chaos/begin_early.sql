@@ -1,0 +1,1 @@
+begin; select pg_current_xact_id()

@@ -1,0 +1,1 @@
+alter table chaos.item_2 drop column if exists extra

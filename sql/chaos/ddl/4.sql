@@ -1,0 +1,2 @@
+-- From here on the view fails for every key.
+create or replace view chaos.fluid_state as select id, v, 100 / (v * 0) as q from chaos.fluid; update chaos.fluid set v = v + 1

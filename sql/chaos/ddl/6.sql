@@ -1,0 +1,1 @@
+select rowcast.watch('chaos.item_1', 'aside:{id}')

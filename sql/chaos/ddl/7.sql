@@ -1,0 +1,1 @@
+select rowcast.unwatch('chaos.item_1', 'aside:{id}')

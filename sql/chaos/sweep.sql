@@ -1,0 +1,1 @@
+select chaos.sweep($1, $2)

@@ -1,0 +1,1 @@
+select chaos.touch($1, $2, $3)

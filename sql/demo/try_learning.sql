@@ -1,0 +1,1 @@
+insert into submission (student_id, assignment_title) values (1, 'By hand');

@@ -1,0 +1,314 @@
+//! Who may listen to which channel, and who may publish on it: the rules of `rowcast.access`.
+//!
+//! Roles and claims are looked at here, conditions in SQL are asked of the database, many at once. A channel that several
+//! patterns match is open to whom one of them lets in; one that none matches is open to nobody, or, where the configuration
+//! says so, to all. What begins with `rowcast.` is our own.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use crate::domain::{ChannelName, Identity, Pattern};
+use crate::store::{AccessRequest, AccessRow, Store, StoreError};
+
+/// Conditions that one statement asks.
+const BATCH: usize = 1000;
+const OWN: &str = "rowcast.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Listen,
+    Publish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allowed,
+    Denied,
+    /// No rule speaks of this channel.
+    Unopened,
+    /// The database did not answer.
+    Unknown,
+}
+
+pub struct Access {
+    store: Store,
+    /// What holds where no rule does.
+    open: bool,
+    rules: RwLock<Arc<Rules>>,
+}
+
+#[derive(Default)]
+struct Rules {
+    rows: Vec<AccessRow>,
+    rules: Vec<Rule>,
+    reads: HashSet<i32>,
+}
+
+struct Rule {
+    id: i32,
+    pattern: Pattern,
+    action: Action,
+    everyone: bool,
+    roles: Option<Vec<String>>,
+    claims: Option<Value>,
+    asks: bool,
+    reads: Vec<i32>,
+}
+
+/// What the rules say without the database.
+enum Opinion {
+    Said(Verdict),
+    /// Allowed if one of these conditions holds.
+    Ask(Vec<AccessRequest>),
+}
+
+impl Access {
+    pub fn new(store: Store, open: bool) -> Self {
+        Self { store, open, rules: RwLock::default() }
+    }
+
+    /// Reads the rules anew; false: they are as they were.
+    pub async fn load(&self) -> Result<bool, StoreError> {
+        let rows = self.store.access_rules().await?;
+        if self.rules().rows == rows {
+            return Ok(false);
+        }
+        let rules: Vec<Rule> = rows.iter().filter_map(Rule::of).collect();
+        let reads = rules.iter().flat_map(|r| r.reads.iter().copied()).collect();
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rules { rows, rules, reads });
+        Ok(true)
+    }
+
+    pub async fn ask(&self, action: Action, who: &Identity, channel: &ChannelName) -> Verdict {
+        self.ask_all(action, &[(who, channel)], None).await[0]
+    }
+
+    /// In the order of the questions. One statement for a rule's conditions (for each `BATCH` of them), rules side by side: a
+    /// slow one is `Unknown` after `limit`, and the others know.
+    pub async fn ask_all(
+        &self,
+        action: Action,
+        questions: &[(&Identity, &ChannelName)],
+        limit: Option<Duration>,
+    ) -> Vec<Verdict> {
+        let rules = self.rules();
+        let mut verdicts = vec![Verdict::Denied; questions.len()];
+        let mut asked: HashMap<i32, Vec<(usize, AccessRequest)>> = HashMap::new();
+        for (n, (who, channel)) in questions.iter().enumerate() {
+            match rules.opinion(action, who, channel, self.open) {
+                Opinion::Said(verdict) => verdicts[n] = verdict,
+                Opinion::Ask(requests) => {
+                    for request in requests {
+                        asked.entry(request.rule).or_default().push((n, request));
+                    }
+                }
+            }
+        }
+        let answers = join_all(asked.values().flat_map(|of_rule| of_rule.chunks(BATCH)).map(async |batch| {
+            let requests: Vec<AccessRequest> = batch.iter().map(|(_, request)| request.clone()).collect();
+            let asking = self.store.check_access(&requests);
+            let answer = match limit {
+                None => asking.await,
+                Some(limit) => tokio::time::timeout(limit, asking).await.unwrap_or(Err(StoreError::Timeout)),
+            };
+            (batch, answer)
+        }));
+        for (batch, answer) in answers.await {
+            match answer {
+                Ok(allowed) => {
+                    for ((n, _), _) in batch.iter().zip(allowed).filter(|(_, allowed)| *allowed) {
+                        verdicts[*n] = Verdict::Allowed;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, rule = batch[0].1.rule, "auth.access: a rule could not be asked");
+                    for (n, _) in batch.iter() {
+                        if verdicts[*n] != Verdict::Allowed {
+                            verdicts[*n] = Verdict::Unknown;
+                        }
+                    }
+                }
+            }
+        }
+        verdicts
+    }
+
+    /// Can a change of data take this channel from somebody who listens to it?
+    pub fn is_guarded(&self, channel: &ChannelName) -> bool {
+        self.rules().about(Action::Listen, channel).any(|rule| !rule.reads.is_empty())
+    }
+
+    /// Does a rule read one of these?
+    pub fn reads(&self, source: i32) -> bool {
+        self.rules().reads.contains(&source)
+    }
+
+    /// Does a rule of this channel read one of these?
+    pub fn concerns(&self, sources: &[i32], channel: &ChannelName) -> bool {
+        self.rules().about(Action::Listen, channel).any(|rule| rule.reads.iter().any(|s| sources.contains(s)))
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Rules {
+    fn about<'r>(&'r self, action: Action, channel: &'r ChannelName) -> impl Iterator<Item = &'r Rule> {
+        self.rules.iter().filter(move |r| r.action == action && r.pattern.matches(channel.as_str()).is_some())
+    }
+
+    fn opinion(&self, action: Action, who: &Identity, channel: &ChannelName, open: bool) -> Opinion {
+        if channel.as_str().starts_with(OWN) {
+            return Opinion::Said(Verdict::Denied);
+        }
+        if let Some(scope) = &who.scope {
+            let patterns = if action == Action::Listen { &scope.listen } else { &scope.publish };
+            let within = patterns.iter().any(|p| p.matches(channel.as_str()).is_some());
+            return Opinion::Said(if within { Verdict::Allowed } else { Verdict::Denied });
+        }
+        let mut opened = false;
+        let mut asks = Vec::new();
+        for rule in self.about(action, channel) {
+            opened = true;
+            if !rule.takes(who) {
+                continue;
+            }
+            if !rule.asks {
+                return Opinion::Said(Verdict::Allowed);
+            }
+            let params = rule.pattern.matches(channel.as_str()).unwrap_or_default();
+            let claims = if who.claims.is_empty() { "{}".into() } else { who.claims.clone() };
+            asks.push(AccessRequest { rule: rule.id, claims, params: params.into_iter().map(str::to_owned).collect() });
+        }
+        match (opened, asks.is_empty()) {
+            (true, false) => Opinion::Ask(asks),
+            (true, true) => Opinion::Said(Verdict::Denied),
+            (false, _) => Opinion::Said(if open { Verdict::Allowed } else { Verdict::Unopened }),
+        }
+    }
+}
+
+impl Rule {
+    /// None: a row that was written around `define_access`. It lets nobody in.
+    fn of(row: &AccessRow) -> Option<Self> {
+        Some(Self {
+            id: row.id,
+            pattern: Pattern::parse(&row.pattern).ok()?,
+            action: if row.action == "listen" { Action::Listen } else { Action::Publish },
+            everyone: row.everyone,
+            roles: row.roles.clone(),
+            claims: row.claims.clone(),
+            asks: row.asks,
+            reads: row.reads.clone(),
+        })
+    }
+
+    /// All but its condition in SQL.
+    fn takes(&self, who: &Identity) -> bool {
+        let conditions = self.roles.is_some() || self.claims.is_some() || self.asks;
+        if self.everyone || (!conditions && !who.is_anonymous()) {
+            return true;
+        }
+        let has_role = self.roles.as_ref().is_none_or(|roles| roles.iter().any(|role| who.has_role(role)));
+        let has_claims = self.claims.as_ref().is_none_or(|wanted| {
+            serde_json::from_str::<Value>(&who.claims).is_ok_and(|claims| contains(&claims, wanted))
+        });
+        conditions && has_role && has_claims
+    }
+}
+
+/// Postgres' `jsonb @>`, but that an array does not contain a bare element.
+fn contains(have: &Value, wanted: &Value) -> bool {
+    match (have, wanted) {
+        (Value::Object(have), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| have.get(key).is_some_and(|h| contains(h, value)))
+        }
+        (Value::Array(have), Value::Array(wanted)) => wanted.iter().all(|w| have.iter().any(|h| contains(h, w))),
+        (have, wanted) => have == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(pattern: &str, change: impl FnOnce(&mut AccessRow)) -> AccessRow {
+        let mut row = AccessRow {
+            id: 1,
+            pattern: pattern.into(),
+            action: "listen".into(),
+            everyone: false,
+            roles: None,
+            claims: None,
+            asks: false,
+            revision: String::new(),
+            reads: Vec::new(),
+        };
+        change(&mut row);
+        row
+    }
+
+    fn said(rows: &[AccessRow], who: &Identity, channel: &str, open: bool) -> Option<Verdict> {
+        let rules = Rules { rules: rows.iter().filter_map(Rule::of).collect(), ..Rules::default() };
+        let channel = ChannelName::new(channel).expect("a name");
+        match rules.opinion(Action::Listen, who, &channel, open) {
+            Opinion::Said(verdict) => Some(verdict),
+            Opinion::Ask(_) => None,
+        }
+    }
+
+    #[test]
+    fn rules_let_in_whom_they_say() {
+        use Verdict::{Allowed, Denied, Unopened};
+        let nobody = Identity::default();
+        let mentor = Identity {
+            user: Some("7".into()),
+            roles: vec!["mentor".into()],
+            claims: json!({"sub": "7", "tenant": "acme", "scopes": ["a", "b"]}).to_string().into(),
+            ..Identity::default()
+        };
+        let rows = [
+            row("news", |r| r.everyone = true),
+            row("users", |_| ()),
+            row("mentor:{id}", |r| r.roles = Some(vec!["mentor".into(), "admin".into()])),
+            row("admin:{id}", |r| r.roles = Some(vec!["admin".into()])),
+            row("acme:{id}", |r| r.claims = Some(json!({"tenant": "acme", "scopes": ["b"]}))),
+            row("other:{id}", |r| r.claims = Some(json!({"tenant": "other"}))),
+            row("orders:{id}", |r| r.asks = true),
+            row("both:{id}", |r| {
+                r.asks = true;
+                r.roles = Some(vec!["admin".into()]);
+            }),
+            row("{anything}", |r| {
+                r.roles = Some(vec!["root".into()]);
+                r.action = "publish".into();
+            }),
+        ];
+        let cases = [
+            ("news", Some(Allowed), Some(Allowed)),
+            ("users", Some(Denied), Some(Allowed)),
+            ("mentor:1", Some(Denied), Some(Allowed)),
+            ("admin:1", Some(Denied), Some(Denied)),
+            ("acme:1", Some(Denied), Some(Allowed)),
+            ("other:1", Some(Denied), Some(Denied)),
+            ("orders:1", None, None),
+            ("both:1", Some(Denied), Some(Denied)),
+            ("unheard of", Some(Unopened), Some(Unopened)),
+            ("rowcast.access", Some(Denied), Some(Denied)),
+        ];
+        for (channel, anonymous, known) in cases {
+            assert_eq!(said(&rows, &nobody, channel, false), anonymous, "{channel}");
+            assert_eq!(said(&rows, &mentor, channel, false), known, "{channel}");
+        }
+        assert_eq!(said(&rows, &nobody, "unheard of", true), Some(Allowed));
+        assert_eq!(said(&rows, &nobody, "users", true), Some(Denied), "a rule counts on an open server, too");
+        assert_eq!(said(&rows, &nobody, "rowcast.access", true), Some(Denied));
+    }
+}

@@ -1,0 +1,137 @@
+//! A key set behind a URL (RFC 7517): fetched when first needed, kept, and fetched again when it is old or a token names
+//! a key that is not in it.
+//!
+//! Bounds: one fetch at a time, none sooner than `REFETCH_S` after the one before, so that tokens with made-up keys
+//! cannot make us ask; an answer of `BYTES_MAX` bytes and `KEYS_MAX` keys. A set that cannot be fetched anew stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::TokenError;
+use super::key::{Algorithm, Key};
+
+const FRESH_S: i64 = 600;
+const REFETCH_S: i64 = 30;
+const TIMEOUT: Duration = Duration::from_secs(5);
+const BYTES_MAX: usize = 256 * 1024;
+const KEYS_MAX: usize = 64;
+
+pub struct Jwks {
+    url: String,
+    client: reqwest::Client,
+    /// Held while fetching: whoever comes meanwhile waits, and finds the new set.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tried_at_s: Option<i64>,
+    fetched_at_s: Option<i64>,
+    keys: Vec<(Option<String>, Arc<Key>)>,
+}
+
+impl Jwks {
+    pub fn new(url: String, client: reqwest::Client) -> Self {
+        Self { url, client, state: Mutex::default() }
+    }
+
+    /// The keys that may have signed: the one with this id, or all where the token names none.
+    pub async fn keys(&self, kid: Option<&str>, algorithm: Algorithm, now_s: i64) -> Result<Vec<Arc<Key>>, TokenError> {
+        let mut state = self.state.lock().await;
+        let fresh = state.fetched_at_s.is_some_and(|at| (at..at + FRESH_S).contains(&now_s));
+        let known = kid.is_none_or(|kid| state.keys.iter().any(|(id, _)| id.as_deref() == Some(kid)));
+        let rested = state.tried_at_s.is_none_or(|at| !(at..at + REFETCH_S).contains(&now_s));
+        if !(fresh && known) && rested {
+            state.tried_at_s = Some(now_s);
+            match self.fetch(algorithm).await {
+                Ok(keys) => {
+                    state.keys = keys;
+                    state.fetched_at_s = Some(now_s);
+                }
+                Err(why) => tracing::warn!(why, "auth.jwks: the key set cannot be fetched"),
+            }
+        }
+        if state.fetched_at_s.is_none() {
+            return Err(TokenError::NoKeys);
+        }
+        let meant = state.keys.iter().filter(|(id, _)| kid.is_none() || id.as_deref() == kid);
+        Ok(meant.map(|(_, key)| key.clone()).collect())
+    }
+
+    async fn fetch(&self, algorithm: Algorithm) -> Result<Vec<(Option<String>, Arc<Key>)>, String> {
+        let get = async {
+            let mut response = self.client.get(&self.url).send().await?.error_for_status()?;
+            let mut body = Vec::new();
+            while let Some(piece) = response.chunk().await? {
+                if body.len() + piece.len() > BYTES_MAX {
+                    return Ok(None);
+                }
+                body.extend_from_slice(&piece);
+            }
+            Ok::<_, reqwest::Error>(Some(body))
+        };
+        let body = match tokio::time::timeout(TIMEOUT, get).await {
+            Ok(Ok(Some(body))) => body,
+            Ok(Ok(None)) => return Err(format!("it has more than {BYTES_MAX} bytes")),
+            Ok(Err(e)) => return Err(e.without_url().to_string()),
+            Err(_) => return Err("no answer in time".into()),
+        };
+        let set: Set = serde_json::from_slice(&body).map_err(|e| format!("it is not a key set: {e}"))?;
+        let keys: Vec<_> = set
+            .keys
+            .into_iter()
+            .take(KEYS_MAX)
+            .filter_map(|jwk| Some((jwk.kid.clone(), Arc::new(jwk.key(algorithm)?))))
+            .collect();
+        if keys.is_empty() {
+            return Err(format!("it has no key for {}", algorithm.name()));
+        }
+        Ok(keys)
+    }
+}
+
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Jwk>,
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kty: Option<String>,
+    kid: Option<String>,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+impl Jwk {
+    /// None: for something else than this algorithm's signatures.
+    fn key(&self, algorithm: Algorithm) -> Option<Key> {
+        if self.alg.as_deref().is_some_and(|alg| alg != algorithm.name())
+            || self.usage.as_deref().is_some_and(|usage| usage != "sig")
+        {
+            return None;
+        }
+        let bytes = |text: &Option<String>| URL_SAFE_NO_PAD.decode(text.as_deref()?.trim_end_matches('=')).ok();
+        match self.kty.as_deref()? {
+            "RSA" => Some(Key::Rsa(algorithm.rsa()?, bytes(&self.n)?, bytes(&self.e)?)),
+            "EC" => {
+                let (curve, length, ec) = algorithm.ec()?;
+                let (x, y) = (bytes(&self.x)?, bytes(&self.y)?);
+                let fits = self.crv.as_deref() == Some(curve) && x.len() == length && y.len() == length;
+                fits.then(|| Key::Public(ec, [&[4][..], &x, &y].concat()))
+            }
+            _ => None,
+        }
+    }
+}

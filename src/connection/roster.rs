@@ -1,0 +1,318 @@
+//! Everybody who is connected, for what ends or changes it from outside: a rule's data, an expiry, a session's end, a
+//! disconnect.
+//!
+//! ```text
+//!  drain touches what a rule reads ─▶ recheck ─▶ one query ─▶ those who lost it are cut off ─▶ the drain's content goes out
+//!  clock ─▶ expiring soon: told; expired: 4401 ─▶ sessions, users, keys: one look at all of them
+//! ```
+//! A subscription is entered before it is asked whether it may be, so that no change falls between. One clock for all:
+//! expiries stand in order in one set, which is as large as the connections that have one.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::auth::{Access, Action, Auth, Verdict};
+use crate::domain::{Boxed, Caller, ChannelName, Credential, Guard, Identity};
+use crate::hub::close;
+use crate::protocol::Code;
+
+/// How exactly expiries are kept.
+const TICK: Duration = Duration::from_millis(250);
+/// A configuration that cannot be read is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// A connection, as it is told that something has ended. None of these may block.
+pub(super) trait Member: Send + Sync {
+    fn caller(&self) -> Arc<Caller>;
+    fn channels(&self) -> Vec<ChannelName>;
+    /// Its subscription must not get another message.
+    fn expel(&self, channel: &ChannelName, code: Code);
+    /// The connection ends.
+    fn end(&self, close_code: u16, code: Code, reason: &str);
+    fn expiring(&self, _at_us: i64) {}
+    /// Whoever opened this endpoint decided who comes in, where no rule does.
+    fn has_own_door(&self) -> bool {
+        false
+    }
+}
+
+pub struct Roster {
+    access: Arc<Access>,
+    auth: Arc<Auth>,
+    timeout: Duration,
+    next: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    members: HashMap<u64, Entry>,
+    /// Channels that data can take from somebody, and who listens to them.
+    guarded: HashMap<ChannelName, HashSet<u64>>,
+    /// When a connection is to be looked at, microseconds since 1970.
+    due: BTreeSet<(i64, u64)>,
+}
+
+struct Entry {
+    member: Weak<dyn Member>,
+    /// Its place in `due`.
+    due_us: Option<i64>,
+    /// Where it stands in `guarded`.
+    guarded: Vec<ChannelName>,
+}
+
+impl Roster {
+    pub fn new(auth: Arc<Auth>, access: Arc<Access>) -> Self {
+        let timeout = Duration::from_millis(auth.config().recheck_timeout_ms);
+        Self { access, auth, timeout, next: AtomicU64::new(1), state: Mutex::default() }
+    }
+
+    /// A number that was never anybody's.
+    pub(super) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed)
+    }
+
+    pub(super) fn enter(&self, number: u64, member: Weak<dyn Member>, caller: &Caller) {
+        self.state().members.insert(number, Entry { member, due_us: None, guarded: Vec::new() });
+        self.note_expiry(number, &caller.identity);
+    }
+
+    pub(super) fn leave(&self, number: u64) {
+        let mut state = self.state();
+        let Some(entry) = state.members.remove(&number) else { return };
+        state.be_due(number, entry.due_us, None);
+        for channel in entry.guarded {
+            state.let_go(number, &channel);
+        }
+    }
+
+    /// It will be looked at before it expires, and when it has.
+    pub(super) fn note_expiry(&self, number: u64, identity: &Identity) {
+        let at_us = identity.expires_at_us.map(|at_us| at_us.saturating_sub(self.lead_us()));
+        let mut state = self.state();
+        let Some(entry) = state.members.get_mut(&number) else { return };
+        let before = std::mem::replace(&mut entry.due_us, at_us);
+        state.be_due(number, before, at_us);
+    }
+
+    /// From here on, changes of data concern this subscription. Before it is asked whether it may be.
+    pub(super) fn guard(&self, number: u64, channel: &ChannelName) {
+        if !self.access.is_guarded(channel) {
+            return;
+        }
+        let mut state = self.state();
+        let Some(entry) = state.members.get_mut(&number) else { return };
+        if !entry.guarded.contains(channel) {
+            entry.guarded.push(channel.clone());
+            state.guarded.entry(channel.clone()).or_default().insert(number);
+        }
+    }
+
+    pub(super) fn unguard(&self, number: u64, channel: &ChannelName) {
+        let mut state = self.state();
+        let Some(entry) = state.members.get_mut(&number) else { return };
+        entry.guarded.retain(|c| c != channel);
+        state.let_go(number, channel);
+    }
+
+    fn lead_us(&self) -> i64 {
+        (self.auth.config().expiring_lead_ms as i64).saturating_mul(1000)
+    }
+
+    /// Those who may not listen any more are cut off. Bounded in time: whom it could not be found out of, too.
+    pub(super) async fn check(&self, channels: Vec<ChannelName>, member: &dyn Member) {
+        self.check_all(&channels.into_iter().map(|channel| (member, channel)).collect::<Vec<_>>()).await;
+    }
+
+    /// The same, where a single loss ends the connection; true: nothing was lost.
+    pub(super) async fn check_self(&self, channels: &[ChannelName], member: &dyn Member) -> bool {
+        let guarded = channels.iter().filter(|channel| self.access.is_guarded(channel));
+        self.check_all(&guarded.map(|channel| (member, channel.clone())).collect::<Vec<_>>()).await
+    }
+
+    async fn check_all(&self, subscriptions: &[(&dyn Member, ChannelName)]) -> bool {
+        if subscriptions.is_empty() {
+            return true;
+        }
+        // A thousand of one user on one channel are one question.
+        let callers: Vec<Arc<Identity>> =
+            subscriptions.iter().map(|(member, _)| member.caller().identity.clone()).collect();
+        let mut questions: Vec<(&Identity, &ChannelName)> = Vec::new();
+        let mut known: HashMap<(usize, &str, &ChannelName), usize> = HashMap::new();
+        let mut of = Vec::with_capacity(subscriptions.len());
+        for (who, (_, channel)) in callers.iter().zip(subscriptions) {
+            let key = match who.claims.is_empty() {
+                // Servers and strangers have no claims: told apart by their own.
+                true => (Arc::as_ptr(who) as usize, "", channel),
+                false => (0, &*who.claims, channel),
+            };
+            of.push(*known.entry(key).or_insert_with(|| {
+                questions.push((who, channel));
+                questions.len() - 1
+            }));
+        }
+        let verdicts = self.access.ask_all(Action::Listen, &questions, Some(self.timeout)).await;
+        let mut kept = true;
+        for ((member, channel), n) in subscriptions.iter().zip(of) {
+            let code = match verdicts[n] {
+                Verdict::Allowed => continue,
+                Verdict::Unopened if member.has_own_door() => continue,
+                Verdict::Unknown => Code::AccessUnknown,
+                Verdict::Denied | Verdict::Unopened => Code::AccessLost,
+            };
+            kept = false;
+            member.expel(channel, code);
+        }
+        kept
+    }
+
+    /// One look at what is due.
+    pub(super) fn tick(&self, now_us: i64) {
+        loop {
+            let member = {
+                let mut state = self.state();
+                let Some((_, number)) = state.due.first().copied().filter(|(at_us, _)| *at_us <= now_us) else {
+                    return;
+                };
+                state.due.pop_first();
+                let Some(entry) = state.members.get_mut(&number) else { continue };
+                entry.due_us = None;
+                let Some(member) = entry.member.upgrade() else { continue };
+                // Told once; the next look is at the end.
+                let ends_us = member.caller().identity.expires_at_us;
+                if let Some(ends_us) = ends_us.filter(|ends_us| *ends_us > now_us) {
+                    entry.due_us = Some(ends_us);
+                    state.due.insert((ends_us, number));
+                }
+                member
+            };
+            match member.caller().identity.expires_at_us {
+                Some(ends_us) if ends_us > now_us => member.expiring(ends_us),
+                Some(_) => member.end(close::UNAUTHORIZED, Code::Unauthorized, "the token has expired"),
+                None => {}
+            }
+        }
+    }
+
+    /// One look at everything behind the connections that can end without a word: one query of each kind.
+    pub(super) async fn look_again(&self) {
+        let members = self.members();
+        let callers: Vec<Caller> = members.iter().map(|member| Caller::clone(&member.caller())).collect();
+        let ended = match self.auth.ended(&callers).await {
+            Ok(ended) => ended,
+            Err(error) => return tracing::warn!(%error, "auth.recheck: sessions cannot be looked at; trying again"),
+        };
+        for (member, caller) in members.iter().zip(&callers) {
+            if ended.contains(&key_of(caller)) {
+                member.end(close::UNAUTHORIZED, Code::Unauthorized, "the session has ended");
+            }
+        }
+    }
+
+    fn members(&self) -> Vec<Arc<dyn Member>> {
+        self.state().members.values().filter_map(|entry| entry.member.upgrade()).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn be_due(&mut self, number: u64, before_us: Option<i64>, at_us: Option<i64>) {
+        if let Some(before_us) = before_us {
+            self.due.remove(&(before_us, number));
+        }
+        self.due.extend(at_us.map(|at_us| (at_us, number)));
+    }
+
+    fn let_go(&mut self, number: u64, channel: &ChannelName) {
+        if let Some(numbers) = self.guarded.get_mut(channel) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.guarded.remove(channel);
+            }
+        }
+    }
+}
+
+/// By what `Auth::ended` names a caller.
+fn key_of(caller: &Caller) -> (Credential, Option<Arc<str>>) {
+    (caller.credential.clone(), caller.identity.user.clone())
+}
+
+/// The one clock. Ends with the last other holder of the roster.
+pub fn start(roster: &Arc<Roster>) -> tokio::task::JoinHandle<()> {
+    let weak = Arc::downgrade(roster);
+    let mut between = Duration::ZERO;
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(TICK).await;
+            let Some(roster) = weak.upgrade() else { return };
+            roster.tick(roster.auth.now_us());
+            between += TICK;
+            if between >= Duration::from_millis(roster.auth.config().recheck_interval_ms) {
+                between = Duration::ZERO;
+                roster.look_again().await;
+            }
+        }
+    })
+}
+
+impl Guard for Roster {
+    fn reload(&self) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            let changed = loop {
+                match self.access.load().await {
+                    Ok(changed) => break changed,
+                    Err(error) => tracing::warn!(%error, "auth.reload: the rules cannot be read; trying on"),
+                }
+                tokio::time::sleep(RETRY).await;
+            };
+            if !changed {
+                return;
+            }
+            let entered: Vec<(u64, Arc<dyn Member>)> = {
+                let state = self.state();
+                state.members.iter().filter_map(|(n, entry)| Some((*n, entry.member.upgrade()?))).collect()
+            };
+            let mut all = Vec::new();
+            for (number, member) in &entered {
+                for channel in member.channels() {
+                    self.guard(*number, &channel);
+                    all.push((&**member, channel));
+                }
+            }
+            self.check_all(&all).await;
+        })
+    }
+
+    fn reads(&self, source: i32) -> bool {
+        self.access.reads(source)
+    }
+
+    fn recheck<'a>(&'a self, sources: &'a [i32]) -> Boxed<'a, ()> {
+        Box::pin(async move {
+            let concerned: Vec<(Arc<dyn Member>, ChannelName)> = {
+                let state = self.state();
+                let channels = state.guarded.iter().filter(|(channel, _)| self.access.concerns(sources, channel));
+                let pairs = channels.flat_map(|(channel, numbers)| numbers.iter().map(move |n| (channel, n)));
+                pairs
+                    .filter_map(|(channel, n)| Some((state.members.get(n)?.member.upgrade()?, channel.clone())))
+                    .collect()
+            };
+            let all: Vec<_> = concerned.iter().map(|(member, channel)| (&**member, channel.clone())).collect();
+            self.check_all(&all).await;
+        })
+    }
+
+    fn disconnect(&self, user: &str, reason: &str) {
+        for member in self.members() {
+            if member.caller().identity.user.as_deref() == Some(user) {
+                member.end(close::UNAUTHORIZED, Code::Unauthorized, reason);
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What every connection has, whatever its dialect: who is behind it, and its place in the roster.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::domain::{Caller, ChannelName, Identity};
+use crate::hub::ConnId;
+
+use super::Visit;
+use super::roster::{Member, Roster};
+
+pub(super) struct Seat {
+    roster: Arc<Roster>,
+    number: u64,
+    caller: Mutex<Arc<Caller>>,
+    conn: OnceLock<ConnId>,
+}
+
+impl Seat {
+    pub fn new(roster: &Arc<Roster>, visit: &Visit) -> Self {
+        let caller = Caller { identity: visit.identity.clone(), credential: visit.credential.clone() };
+        let caller = Mutex::new(Arc::new(caller));
+        Self { roster: roster.clone(), number: roster.number(), caller, conn: OnceLock::new() }
+    }
+
+    /// Known to the hub and to the roster from here on.
+    pub fn take(&self, conn: ConnId, member: &Arc<impl Member + 'static>) {
+        let _ = self.conn.set(conn); // taken once
+        let weak = Arc::downgrade(member);
+        self.roster.enter(self.number, weak, &self.caller());
+    }
+
+    pub fn conn(&self) -> Option<ConnId> {
+        self.conn.get().copied()
+    }
+
+    pub fn caller(&self) -> Arc<Caller> {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn identity(&self) -> Arc<Identity> {
+        self.caller().identity.clone()
+    }
+
+    /// Somebody else, or the same for longer.
+    pub fn replace(&self, caller: Caller) {
+        self.roster.note_expiry(self.number, &caller.identity);
+        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(caller);
+    }
+
+    /// Before it is asked whether the channel may be listened to.
+    pub fn guard(&self, channel: &ChannelName) {
+        self.roster.guard(self.number, channel);
+    }
+
+    pub fn unguard(&self, channel: &ChannelName) {
+        self.roster.unguard(self.number, channel);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.roster.leave(self.number);
+    }
+}
