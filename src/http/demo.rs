@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn only_a_browser_at_this_machine_gets_a_token() {
-        let cases: &[(&str, &str, &[(&str, &str)], bool)] = &[
+        type Headers = &'static [(&'static str, &'static str)];
+        let cases: &[(&str, &str, Headers, bool)] = &[
             ("127.0.0.1", "127.0.0.1:8080", &[], true),
             ("127.0.0.1", "localhost", &[("sec-fetch-site", "same-origin")], true),
             ("::1", "[::1]:8080", &[("sec-fetch-site", "none")], true),

@@ -45,7 +45,7 @@ pub fn without_secrets(mut query: Vec<(String, String)>) -> Vec<(String, String)
 pub fn check_origin(auth: &Auth, cors: Option<&Cors>, headers: &HeaderMap) -> Result<(), ApiError> {
     // As Latin-1, which no byte can spoil; of several, the last.
     let latin = |value: &header::HeaderValue| value.as_bytes().iter().map(|&b| char::from(b)).collect::<String>();
-    let origin = headers.get_all(header::ORIGIN).iter().last().map(latin);
+    let origin = headers.get_all(header::ORIGIN).iter().next_back().map(latin);
     let host = headers.get(header::HOST).map(latin);
     match cors.and_then(|cors| cors.allowed(headers)) {
         Some(Grant::Named(_)) => return Ok(()),

@@ -132,7 +132,7 @@ async fn a_wrong_table_is_told_in_one_sentence() {
         (false, "[x]\npath = \"/ws\"\nchannels = [\"a\"]", "two pages or routes have the path /ws"),
     ] {
         let mut config = Config::default();
-        config.database.url = Some(Secret::new(&db.url()));
+        config.database.url = Some(Secret::new(db.url()));
         config.http.listen = "127.0.0.1:0".into();
         config.endpoint = toml::from_str(tables).expect("TOML");
         if with {
