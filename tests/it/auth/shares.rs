@@ -36,7 +36,7 @@ async fn a_user_has_so_many_connections_whoever_else_has_some() {
     })
     .await;
     let (alice, bob) = (token("1", json!({})), token("2", json!({})));
-    let mut first = Client::connect(&with_token(&server, &alice)).await;
+    let first = Client::connect(&with_token(&server, &alice)).await;
     let second = stream(&server, &alice).await;
     assert_eq!(second.status(), StatusCode::OK);
     let told = (429, "connection_limit".to_owned());
