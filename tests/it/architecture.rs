@@ -82,7 +82,6 @@ const SOLE_USERS: &[(&str, &[&str])] = &[
     ("chrono_tz", &["scheduler"]),
     ("tracing_subscriber", &["telemetry"]),
     ("clap", &["cli"]),
-    ("ring", &["auth"]),
     ("miniz_oxide", &["auth"]),
     ("anyhow", &["app", "cli", "main"]),
 ];

@@ -49,7 +49,7 @@ async fn nothing_is_open_to_everybody() {
     assert_eq!(db.text(open).await, "");
     let loose = "
         select coalesce(string_agg(oid::regprocedure::text, ', '), '') from pg_proc
-         where pronamespace = 'rowcast'::regnamespace and (prosecdef or proname <> all ('{watch,define_channel,nothing}'))
+         where pronamespace = 'rowcast'::regnamespace and (prosecdef or proname <> all ('{watch,define_channel,define_access,nothing}'))
            and not exists (select from unnest(proconfig) c where c = 'search_path=pg_catalog, pg_temp')";
     assert_eq!(db.text(loose).await, "", "a search_path that is not pinned");
 }
@@ -221,6 +221,7 @@ async fn capture_runs_as_a_role_that_can_only_append() {
 async fn install_as(db: &TestDb<'_>, url: &str) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
     let mut files: Vec<_> = std::fs::read_dir(folder).expect("there").map(|f| f.expect("readable").path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "sql"));
     files.sort();
     let mut session = PgConnection::connect(url).await.unwrap_or_else(|e| panic!("{e} in {}", db.name));
     for file in files {
