@@ -29,19 +29,19 @@ impl<E: Endpoint> Endpoint for Front<E> {
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let _busy = self.registry.busy(&request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let visitor = self.limits.visitor(&request);
+        let arrival = self.limits.arrival(&request);
         let origin = self.cors.allowed(request.headers());
         let span = tracing::info_span!(
             "http.request",
             %method,
             %path,
             query = shown(request.uri().query().unwrap_or_default()),
-            peer = %visitor.address
+            peer = %arrival.address
         );
         let began = Instant::now();
         request.set_data(BodyLimit(self.body_bytes_max));
-        let allowed = visitor.ask();
-        request.set_data(visitor);
+        let allowed = arrival.ask();
+        request.set_data(arrival);
         let mut response = if let Err(refused) = allowed {
             refused.into_response()
         } else if let (Some(_), true) = (&origin, preflight(&request)) {

@@ -8,7 +8,7 @@ use poem::http::{StatusCode, header};
 use poem::{Endpoint, Request, Response};
 use serde_json::json;
 
-use super::limits::Visitor;
+use super::limits::Arrival;
 use crate::domain::Boxed;
 use crate::hub::Hub;
 use crate::store::{JobRunRow, JobStatus, Store, StoreError};
@@ -136,7 +136,7 @@ impl Endpoint for Ready {
             return Ok(json_response(StatusCode::OK, json!({ "status": "ready" })));
         }
         // A driver's words may name hosts and users.
-        let detail = self.detail || Visitor::of(&request).is_some_and(|visitor| visitor.is_this_machine(&request));
+        let detail = self.detail || Arrival::of(&request).is_some_and(|arrival| arrival.is_this_machine(&request));
         let why =
             |why: &str| if detail { why.to_owned() } else { "is not ready; the server's log says why".to_owned() };
         let reasons: Vec<_> = reasons.iter().map(|(what, said)| json!({ "what": what, "why": why(said) })).collect();

@@ -16,7 +16,7 @@ use crate::domain::{Caller, ChannelName, Cursor, Identity, Incarnation, Message,
 use super::apps;
 use super::health::Database;
 use super::jobs::JobsApi;
-use super::limits::Visitor;
+use super::limits::Arrival;
 use super::page::{etag, none_match};
 use super::problem::{ApiError, ProblemCode};
 use super::rates::{Rates, RatesApi};
@@ -280,8 +280,8 @@ impl Api {
         if !parts.publish {
             return Err(ApiError::new(ProblemCode::Forbidden, "Publishing over REST is switched off here."));
         }
-        if let Some(visitor) = Visitor::of(request) {
-            visitor.publish(caller.identity.user.as_deref())?;
+        if let Some(arrival) = Arrival::of(request) {
+            arrival.publish(caller.identity.user.as_deref())?;
         }
         let NewEventText { event, data } = serde_json::from_slice(&body.text).map_err(|e| match e.classify() {
             serde_json::error::Category::Data => ApiError::new(

@@ -12,7 +12,7 @@ use crate::domain::{ChannelName, Cursor, Identity};
 
 use super::acceptor::Registry;
 use super::identify::caller;
-use super::limits::Visitor;
+use super::limits::Arrival;
 use super::problem::{ApiError, ProblemCode};
 
 pub(super) struct EventStream {
@@ -38,7 +38,7 @@ impl EventStream {
             .map_err(|_| ApiError::new(ProblemCode::BadRequest, "The query was not understood."))?;
         let caller = caller(request);
         let user = caller.identity.user.as_deref();
-        let held = Visitor::of(request).map(|v| v.admit(request, user)).transpose()?.unwrap_or_default();
+        let held = Arrival::of(request).map(|a| a.admit(request, user)).transpose()?.unwrap_or_default();
         let channels = self.channels(&pairs, &caller.identity).await?;
         let cursor = cursor(request, &pairs)?;
         let visit = Visit { identity: caller.identity, credential: caller.credential, ..Visit::default() };

@@ -19,7 +19,7 @@ use crate::hub::{Early, close};
 use super::acceptor::{Registry, Socket};
 use super::handshake::{Handshake, refusal};
 use super::identify::{check_origin, identify, without_secrets};
-use super::limits::{Held, Visitor};
+use super::limits::{Arrival, Held};
 use super::problem::{ApiError, ProblemCode};
 
 /// What hyper had read ahead is at most its own buffer; a client that sends more than this before it has our answer is
@@ -88,13 +88,13 @@ impl Upgrade {
 
     async fn answer(&self, request: &Request) -> Result<Response, ApiError> {
         let handshake = Handshake::check(request.headers(), self.route.protocols)?;
-        let visitor = Visitor::of(request);
+        let arrival = Arrival::of(request);
         // Before anything that costs a query.
         check_origin(&self.auth, None, request.headers())?;
-        visitor.map_or(Ok(()), Visitor::room)?;
+        arrival.map_or(Ok(()), Arrival::room)?;
         let mut visit = self.visit(request).await?;
         let user = visit.identity.user.as_deref();
-        let held = visitor.map(|visitor| visitor.admit(request, user)).transpose()?.unwrap_or_default();
+        let held = arrival.map(|arrival| arrival.admit(request, user)).transpose()?.unwrap_or_default();
         if let (Some(admit), None) = (&self.route.admit, visit.refused) {
             admit(&mut visit).await?;
         }

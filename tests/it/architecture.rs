@@ -71,7 +71,8 @@ const SOLE_USERS: &[(&str, &[&str])] = &[
     ("tokio_postgres_rustls", &["listener"]),
     // auth: the key sets of token issuers.
     ("reqwest", &["auth", "provider", "cli", "client", "chaos"]),
-    ("tokio_tungstenite", &["client"]),
+    // hub: in its tests, as the other end.
+    ("tokio_tungstenite", &["client", "hub"]),
     ("mio", &["hub"]),
     ("tokio_rustls", &["http"]),
     ("poem", &["http", "app"]),

@@ -1,7 +1,7 @@
 //! What one address, one user, or all together may take.
 //!
 //! ```text
-//!  accept ──welcome: rate, count per address──▶ request ──Visitor: rate per address──▶ /ws, /sse ──admit: all, user──▶ hub
+//!  accept ──welcome: rate, count per address──▶ request ──Arrival: rate per address──▶ /ws, /sse ──admit: all, user──▶ hub
 //! ```
 //! A place that is held lives as long as its socket: the acceptor takes it, the upgrade hands it on to the hub. What
 //! comes through a proxy of ours is nobody's until its headers say whose, and then counts from `admit` on.
@@ -56,7 +56,7 @@ pub(super) struct Welcome {
 
 /// Where a request comes from; travels with it.
 #[derive(Clone)]
-pub(super) struct Visitor {
+pub(super) struct Arrival {
     pub address: IpAddr,
     /// Not the peer itself: a proxy of ours speaks for it.
     proxied: bool,
@@ -114,13 +114,13 @@ impl Limits {
         Ok(Welcome { handshake: handshake.ok_or_else(|| refuse(Limit::Handshakes))?, address })
     }
 
-    pub fn visitor(self: &Arc<Self>, request: &Request) -> Visitor {
+    pub fn arrival(self: &Arc<Self>, request: &Request) -> Arrival {
         let peer = match &request.remote_addr().0 {
             Addr::SocketAddr(address) => address.ip(),
             _ => SocketAddr::from(([0, 0, 0, 0], 0)).ip(),
         };
         let (address, proxied) = address::client(peer, request.headers(), self.header, &self.trusted);
-        Visitor { address, proxied, limits: self.clone() }
+        Arrival { address, proxied, limits: self.clone() }
     }
 
     fn limited(&self, address: IpAddr) -> bool {
@@ -128,9 +128,9 @@ impl Limits {
     }
 }
 
-impl Visitor {
+impl Arrival {
     /// As `Front` has found it.
-    pub fn of(request: &Request) -> Option<&Visitor> {
+    pub fn of(request: &Request) -> Option<&Arrival> {
         request.data()
     }
 
