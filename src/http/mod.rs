@@ -190,6 +190,7 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Co
     let stream = EventStream { shared: shared.clone(), registry: registry.clone() };
     let stream = Identified { inner: get(stream), auth: auth.clone(), cors: cors.clone() };
     let apis = rest::apis(shared.clone(), database, config.publish, rates.clone());
+    let shows_reference = reference.is_some();
     let api = match reference {
         Some(reference) => {
             rest::described((apis, apps::apis(Some((reference, shared.clone()))))).into_endpoint().boxed()
@@ -212,7 +213,7 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Co
     if let Some(mint) = mint {
         route = route.at("/demo/token", get(DemoToken(mint)));
     }
-    for page in docs::pages().into_iter().chain(pages) {
+    for page in docs::pages(shows_reference).into_iter().chain(pages) {
         let path = page.path.clone();
         route = route.try_at(&path, get(Served::new(page))).map_err(|_| HttpError::Route(path))?;
     }

@@ -33,7 +33,16 @@ pub(super) fn apis(shared: Arc<Shared>, database: Arc<dyn Database>, publish: bo
 
 /// The description alone: it does not depend on what is behind it.
 pub(super) fn service_of_nothing() -> OpenApiService<impl OpenApi, ()> {
-    described(((Api(None), JobsApi(None), RatesApi(None), UsersApi(None)), apps::apis(None)))
+    described((nothing(), apps::apis(None)))
+}
+
+/// The same of a server without the reference applications.
+pub(super) fn service_without_reference() -> OpenApiService<Apis, ()> {
+    described(nothing())
+}
+
+fn nothing() -> Apis {
+    (Api(None), JobsApi(None), RatesApi(None), UsersApi(None))
 }
 
 pub(super) fn described<T: OpenApi>(apis: T) -> OpenApiService<T, ()> {

@@ -71,7 +71,7 @@ const SOLE_USERS: &[(&str, &[&str])] = &[
     ("tokio_postgres_rustls", &["listener"]),
     // auth: the key sets of token issuers.
     ("reqwest", &["auth", "provider", "cli", "client", "chaos"]),
-    // hub: in its tests, as the other end.
+    // hub: its tests are clients, too.
     ("tokio_tungstenite", &["client", "hub"]),
     ("mio", &["hub"]),
     ("tokio_rustls", &["http"]),

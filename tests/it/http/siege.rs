@@ -55,10 +55,7 @@ async fn slow_handshakes_and_a_flood_starve_nobody() {
 #[tokio::test]
 async fn a_server_out_of_file_descriptors_takes_newcomers_when_it_has_some_again() {
     let db = crate::kit::TestDb::new().await;
-    db.exec(
-        "create table t (id int); select rowcast.watch('t', 't'); select rowcast.define_access('t', everyone => true)",
-    )
-    .await;
+    db.exec("create table t (id int); select rowcast.watch('t', 't')").await;
     let server = Binary::new(&["serve"])
         .env("DATABASE_URL", &db.url())
         .env("ROWCAST_LISTEN", "127.0.0.1:0")

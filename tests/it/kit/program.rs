@@ -41,6 +41,8 @@ impl Binary {
                 command.env_remove(name);
             }
         }
+        // Whoever asks may listen, but where a test is about that.
+        command.env("ROWCAST_CONNECTION_OPEN", "true");
         command.args(args).current_dir(dir.path()).stdin(Stdio::null()).kill_on_drop(true);
         Self { command, dir }
     }
