@@ -17,25 +17,37 @@ monitor.watch("all", rowcast);
  */
 function show(id, text, more) {
   const item = $(id);
-  if (item.textContent !== text && item.textContent !== "–") {
+  if (item.textContent !== text) {
     const card = item.closest("li");
-    if (card) flash(card, "focus");
+    if (card && item.textContent !== "–") flash(card, "focus");
+    item.textContent = text;
   }
-  item.textContent = text;
   if (more !== undefined) $(`${id}-more`).textContent = more;
 }
 
+/** @type {Set<string>} */
+const pairs = new Set();
 let changes = 0;
 rowcast.subscribe("rates", {
   snapshot: (rows) => {
-    show("rates", `${rows.length} pairs`);
+    pairs.clear();
+    for (const r of rows) pairs.add(pairOf(r));
+    show("rates", `${pairs.size} pairs`);
     count();
   },
-  event: ({ data: r }) => {
+  event: ({ event, data: r }) => {
     changes += 1;
-    if (r) $("rates-more").textContent = `${r.source_currency} → ${r.destination_currency} ${r.rate}, ${changes} changes seen`;
+    if (!r) return;
+    if (event === "delete") pairs.delete(pairOf(r));
+    else pairs.add(pairOf(r));
+    show("rates", `${pairs.size} pairs`, `${pairOf(r)} ${r.rate}, ${changes} changes seen`);
   },
 });
+
+/** @param {{ source_currency: string, destination_currency: string }} row */
+function pairOf(row) {
+  return `${row.source_currency} → ${row.destination_currency}`;
+}
 
 /** A state channel: snapshot and event both are all that there is.
  * @param {string} channel

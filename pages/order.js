@@ -6,7 +6,7 @@ import { api, choose, tokenOf } from "./who.js";
 
 /** One history reading for all changes of this time. */
 const HISTORY_PAUSE_MS = 1000;
-const HISTORY_LINES = 30;
+const HISTORY_LINES = 14;
 /** What the documents call it, spelling included, and what people do. */
 const STATUS = { New: "new", Continue: "in progress", Extend: "extended", Droped: "dropped", Done: "done" };
 const PARTS = { game_order: "order", lol_division_order: "division", order_transaction: "transaction" };

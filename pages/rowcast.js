@@ -71,6 +71,8 @@ const SETTLED_MS = 10_000;
 const FINAL_CODES = new Set([1000, 1002, 1003, 1007, 1008, 1009, 4400, 4403, 4404]);
 const UNAUTHENTICATED = 4401;
 const LATER_CODES = new Set([1013, 4429]);
+/** A server whose tokens always are about to expire is not asked all the time. */
+const REFRESH_PAUSE_MS = 5000;
 /** The `id` of our `auth` commands. */
 const AUTH = "auth";
 /** Errors of a subscribe that pass (docs/ERRORS.md). */
@@ -148,6 +150,8 @@ class Client {
   /** @type {Map<string, { handlers: Handlers, cursor: string | null, kind: "event" | "state", live: boolean, failures: number, timer: Timer }>} */
   #channels = new Map();
   #heartbeatMs = HEARTBEAT_MS_DEFAULT;
+  #authAt = 0;
+  /** @type {Timer} */ #refreshTimer;
 
   /** @param {Options} options */
   constructor(options) {
@@ -157,9 +161,10 @@ class Client {
       token: options.token,
       status: options.status,
       // Commands are worked on one after another: what is subscribed to next is so in this name.
-      opened: (secret) => secret !== undefined && this.#line.send({ type: "auth", token: secret, id: AUTH }),
+      opened: (secret) => secret !== undefined && this.#authenticate(secret),
       heard: (text) => this.#receive(text),
       lost: () => {
+        clearTimeout(this.#refreshTimer);
         for (const c of this.#channels.values()) {
           c.live = false;
           clearTimeout(c.timer);
@@ -250,7 +255,8 @@ class Client {
         channel.handlers.error?.(frame.code, frame.message);
         break;
       case "token_expiring":
-        this.#refresh();
+        clearTimeout(this.#refreshTimer);
+        this.#refreshTimer = setTimeout(() => this.#refresh(), Math.max(0, this.#authAt + REFRESH_PAUSE_MS - Date.now()));
         break;
       case "error":
         if (frame.id === AUTH) return this.#line.refused(frame.message, PASSING_ERRORS.has(frame.code));
@@ -268,12 +274,18 @@ class Client {
     this.#options.frame?.(frame);
   }
 
+  /** @param {string} token */
+  #authenticate(token) {
+    this.#authAt = Date.now();
+    this.#line.send({ type: "auth", token, id: AUTH });
+  }
+
   /** In place: the subscriptions stay. Where it fails the server closes with 4401, and a new connection asks again. */
   async #refresh() {
     const { token } = this.#options;
     if (typeof token !== "function") return;
     try {
-      this.#line.send({ type: "auth", token: await token(), id: AUTH });
+      this.#authenticate(await token());
     } catch (error) {
       console.warn("rowcast: no new token:", said(error));
     }

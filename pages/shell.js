@@ -184,6 +184,9 @@ export async function offerToTry(page) {
   $("try").hidden = false;
 }
 
+// On a phone the row of demos is wider than the screen.
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 document.addEventListener("click", async (e) => {
   const button = /** @type {HTMLElement} */ (e.target).closest?.("[data-copy]");
   if (!(button instanceof HTMLElement)) return;

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a Debian or Ubuntu machine with Rust lacks to build and test rowcast: a C compiler for one
 # dependency, the Postgres server binaries, which rowcast starts itself (no database service is set up), and, only for
-# tests, Chromium (the pages) and Python with venv (an application in Django, which the test gets from PyPI).
+# tests, Chromium (the pages), Python with venv (an application in Django, which the test gets from PyPI) and Node
+# with npm (the examples in JavaScript, with React and Vue from npm).
 # Does nothing where all is there. Runs as root or with sudo.
 set -euo pipefail
 
@@ -19,18 +20,22 @@ browser() {
     command -v chromium || command -v chromium-browser || command -v google-chrome-stable || command -v google-chrome
 }
 
+has_node() {
+    command -v node >/dev/null && command -v npm >/dev/null
+}
+
 has_venv() {
     python3 -c 'import ensurepip, venv' 2>/dev/null
 }
 
-if dir=$(has_postgres) && command -v cc >/dev/null && found=$(browser) && has_venv; then
-    echo "Nothing to install: Postgres is in $dir, the C compiler is $(command -v cc), Chromium is $found, Python has venv."
+if dir=$(has_postgres) && command -v cc >/dev/null && found=$(browser) && has_venv && has_node; then
+    echo "Nothing to install: Postgres is in $dir, the C compiler is $(command -v cc), Chromium is $found, Python has venv, Node has npm."
     exit
 fi
 
 if ! command -v apt-get >/dev/null; then
-    echo "No apt-get here. Install by hand: a C compiler, the Postgres server, Chromium and Python 3, such as" >&2
-    echo "  Fedora: dnf install gcc postgresql-server chromium python3      macOS: brew install postgresql chromium python" >&2
+    echo "No apt-get here. Install by hand: a C compiler, the Postgres server, Chromium, Python 3 and Node, such as" >&2
+    echo "  Fedora: dnf install gcc postgresql-server chromium python3 nodejs      macOS: brew install postgresql chromium python node" >&2
     exit 1
 fi
 
@@ -51,6 +56,7 @@ ${as_root[@]+"${as_root[@]}"} apt-get update -q
 command -v cc >/dev/null || install gcc libc6-dev
 browser >/dev/null || install chromium
 has_venv || install python3-venv
+has_node || install nodejs npm
 
 if ! has_postgres >/dev/null; then
     # The server's package would create a cluster and start it at once; this setting, for now, says not to.

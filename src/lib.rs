@@ -10,6 +10,8 @@ pub mod config;
 pub mod connection;
 pub mod domain;
 pub mod embedded;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod hub;
 pub mod listener;

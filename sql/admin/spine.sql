@@ -1,6 +1,6 @@
 -- How rowcast stands in this database: log, lease, stream, listeners.
 with held as (
-    select l.objid, l.mode
+    select l.objid, l.mode, l.pid
     from pg_locks l
     join pg_database d on d.oid = l.database
     where d.datname = current_database() and l.locktype = 'advisory' and l.classid = 1381257 and l.objsubid = 2
@@ -26,6 +26,18 @@ select json_build_object(
     ),
     'doorbell_held', exists (select from held where objid = 1 and mode = 'ExclusiveLock'),
     'leader_held', exists (select from held where objid = 2),
+    -- Anybody may take an advisory lock. Writers hold the bell's shared, until their transaction ends; the others are ours.
+    'strangers', (
+        select coalesce(json_agg(format('pid %s (role %s, %s) holds key %s', a.pid, a.usename,
+                   coalesce(nullif(a.application_name, ''), 'no application name'), h.objid)), '[]')
+        from held h
+        join pg_stat_activity a using (pid)
+        join pg_namespace n on n.nspname = 'rowcast'
+        where not pg_has_role(a.usesysid, n.nspowner, 'member') and (h.mode = 'ExclusiveLock' or a.state = 'idle')
+    ),
+    'owns_watched', (
+        select count(*) from rowcast.source s join pg_class c on c.oid = s.rel where pg_has_role(c.relowner, 'member')
+    ),
     'listeners', (select count(*) from listening),
     'last_beat_s', (select extract(epoch from clock_timestamp() - max(seen_at))::bigint from listening),
     'capture_owner', (

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::maintenance::LogState;
 use super::rates::RateCounts;
-use crate::connection::Shared;
+use crate::connection::{Limit, Shared};
 use crate::hub::Hub;
 use crate::listener::{ListenerHandle, Status};
 use crate::router::Router;
@@ -118,6 +118,7 @@ fn of_hub(metrics: &mut Metrics, hub: Hub) {
         out.add(&m::HUB_CONFLATED, s.conflated);
         out.add(&m::HUB_SLOW_CLOSED, s.slow_closed);
         out.add(&m::HUB_IDLE_CLOSED, s.idle_closed);
+        out.add(&m::HUB_FLOOD_CLOSED, s.flood_closed);
         out.add(&m::HUB_BACKLOG_BYTES, s.backlog_bytes);
         out.add(&m::HUB_QUEUED_ITEMS, s.fifo_items);
         out.add(&m::HUB_RECENT_BYTES, s.recent_bytes);
@@ -144,6 +145,9 @@ fn of_connections(metrics: &mut Metrics, shared: Arc<Shared>) {
             out.add_labelled(&m::JOINS, &[("how", how)], count);
         }
         out.add(&m::RESETS, s.resets);
+        for limit in Limit::ALL {
+            out.add_labelled(&m::REFUSALS, &[("limit", limit.as_str())], shared.stats.refusals.of(limit));
+        }
         out.add(&m::REPLAYED_EVENTS, s.replayed_events);
     });
 }

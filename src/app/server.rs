@@ -60,6 +60,7 @@ pub enum StartError {
 /// Ends by `until_stopped` or `stop`; dropping it leaves the server running until the runtime ends.
 pub struct Running {
     address: SocketAddr,
+    scheme: &'static str,
     readiness: Arc<Readiness>,
     hub: Hub,
     listener: ListenerHandle,
@@ -134,7 +135,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     let shutdown = Shutdown::new();
     let stopping = shutdown.clone();
     let serving = http::serve(config.http.clone(), parts, async move { stopping.wait().await }).await;
-    let Bound { address, task: http } = serving.map_err(|error| match error {
+    let Bound { address, scheme, task: http } = serving.map_err(|error| match error {
         HttpError::Listen { address, source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             StartError::AddressInUse { address }
         }
@@ -143,6 +144,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     let jobs = config.scheduler.enabled.then(|| runner.beat()).into_iter().chain(extras.jobs).collect();
     Ok(Running {
         address,
+        scheme,
         readiness,
         maintenance: maintenance::start(store.clone(), listener.clone(), log),
         scheduler: Scheduler::start(jobs).await.context("cannot start the scheduler")?,
@@ -162,9 +164,9 @@ impl Running {
         self.address
     }
 
-    /// `http://HOST:PORT`, with the port that it got.
+    /// `http://HOST:PORT` or `https://…`, with the port that it got.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Until one of the process's signals; then everything ends in order. Errors if the server ended by itself.

@@ -170,6 +170,7 @@ impl Instance {
             let mut child = Command::new(&self.program)
                 .args(["serve", "--listen", &self.address.to_string()])
                 .env("DATABASE_URL", &url)
+                .env("ROWCAST_CONNECTION_OPEN", "true")
                 .env_remove("LISTEN_DATABASE_URL")
                 .current_dir(self.log.parent().expect("below the root"))
                 .stdin(Stdio::null())

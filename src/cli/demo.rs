@@ -45,6 +45,8 @@ impl Demo {
     pub fn run(self, globals: &Globals, _out: &mut Out) -> Result<(), Failure> {
         let mut config = globals.config()?;
         config.serve_reference();
+        // Whoever tries rowcast is at home here.
+        config.router.tell_view_errors = true;
         // What the demo says should not drown in what a server logs, unless somebody asked for it.
         if config.log.level == "info" {
             config.log.level = "warn".into();

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Failure;
 use super::globals::{Globals, runtime};
-use super::tail::http_client;
+use super::tail::local_http_client;
 
 /// Ask the local server whether it is ready; for containers, which may have no curl
 #[derive(Debug, Args)]
@@ -16,9 +16,11 @@ pub struct Healthcheck {
 
 impl Healthcheck {
     pub fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let url = format!("http://{}/readyz", local(&globals.config()?.http.listen));
+        let http = globals.config()?.http;
+        let scheme = if http.tls_cert_file.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}/readyz", local(&http.listen));
         runtime()?.block_on(async {
-            let request = http_client()?.get(&url).timeout(Duration::from_millis(self.timeout_ms));
+            let request = local_http_client()?.get(&url).timeout(Duration::from_millis(self.timeout_ms));
             let answer = request.send().await.map_err(|_| Failure::new(format!("nobody answers at {url}")))?;
             if answer.status().is_success() {
                 return Ok(());

@@ -3,7 +3,7 @@ use clap::Args;
 use super::Failure;
 use super::globals::{Globals, runtime};
 use super::out::Out;
-use crate::app::{self, Config, Store, TokenError, TokenWish};
+use crate::app::{self, Config, TokenError, TokenWish};
 
 /// Print an access token, to try things out
 ///
@@ -35,8 +35,7 @@ impl Token {
             TokenWish { user: self.user, name: None, roles: self.role, staff: self.staff, ttl_s: Some(self.ttl) };
         // A key needs no database. A name does, and where there is none it is taken as a key.
         if !wish.user.bytes().all(|b| b.is_ascii_digit())
-            && let Ok(store) = app::store(&config)
-            && let Some((id, staff)) = runtime()?.block_on(find(&store, &config, &wish.user))
+            && let Some((id, staff)) = runtime()?.block_on(find(&config, &wish.user))
         {
             wish.name = Some(std::mem::replace(&mut wish.user, id));
             wish.staff |= staff;
@@ -51,7 +50,8 @@ impl Token {
     }
 }
 
-async fn find(store: &Store, config: &Config, name: &str) -> Option<(String, bool)> {
+async fn find(config: &Config, name: &str) -> Option<(String, bool)> {
+    let store = app::store(config).ok()?;
     store.reach().await.ok()?;
     let found = store.user_named(&config.auth.user_table, &config.auth.user_columns, name).await;
     store.close().await;

@@ -13,6 +13,7 @@ mod admission;
 pub mod endpoint;
 mod inbox;
 mod join;
+mod limit;
 mod missed;
 pub mod native;
 mod roster;
@@ -37,6 +38,7 @@ use crate::hub::{self, Hub};
 use crate::protocol::native::Limits;
 
 pub use admission::{Admission, AdmissionError, Denied};
+pub use limit::{Limit, Refusals};
 pub use missed::settled;
 pub use roster::{Roster, start as start_clock};
 pub use stats::{Stats, StatsSnapshot};

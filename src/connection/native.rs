@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::auth::{Carrier, Refusal as NotAccepted};
 use crate::domain::{Caller, ChannelName, Cursor, ReadError};
-use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Intake, close};
+use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Early, Intake, close};
 use crate::protocol::native::{self as frames, Command, Id, Refusal};
 use crate::protocol::{Code, NATIVE_WS};
 
@@ -23,9 +23,9 @@ use super::{Denied, Shared, Visit};
 /// A socket after its handshake, with what the client had sent ahead.
 pub enum Transport {
     /// Goes to a shard's own poll.
-    Tcp(std::net::TcpStream, Vec<u8>),
+    Tcp(std::net::TcpStream, Early),
     /// TLS, unix sockets: stays with tokio.
-    Io(Box<dyn AsyncReadWrite>, Vec<u8>),
+    Io(Box<dyn AsyncReadWrite>, Early),
 }
 
 /// Gives the socket to the hub, with a native client behind it.

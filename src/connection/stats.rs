@@ -1,3 +1,4 @@
+use super::limit::Refusals;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of all connections since the process began.
@@ -18,6 +19,7 @@ pub struct Stats {
     /// `reset` frames sent.
     pub resets: AtomicU64,
     pub replayed_events: AtomicU64,
+    pub refusals: Refusals,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,31 +2,39 @@
 //!
 //! poem boxes what its acceptor gives and hides hyper's `Upgraded`, so a WebSocket would write through two locks and
 //! never vectored. Here the socket stays ours: the registry keeps it by a number, the number travels with each request
-//! as its local address, and after the upgrade, when poem has dropped its half, the socket is taken out whole.
+//! as its local address, and after the upgrade, when poem has dropped its half, the socket is taken out whole. (Not
+//! under TLS: there the bytes go on through `RawIo`.)
 //!
-//! poem also has no header timeout and no back-off when `accept` fails for want of file descriptors; both are here.
+//! poem also has no header timeout, no bound on headers, and no back-off when `accept` fails for want of file
+//! descriptors: the last is here, the others are `RawIo`'s.
 
 use std::collections::HashMap;
 use std::io;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use poem::http::uri::Scheme;
 use poem::listener::Acceptor;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Addr, Request};
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, Sleep};
+use tokio::sync::{Notify, Semaphore};
 
+use crate::connection::Limit;
 use crate::hub;
+
+use super::io::{Patience, RawIo};
+use super::limits::{Held, Limits, refusal};
+use super::tls::Certificates;
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(10);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+/// How many that are refused hear why, at the same time, and how long they have to listen.
+const REFUSED_MAX: usize = 256;
+const REFUSED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The open HTTP connections.
 #[derive(Default)]
@@ -38,8 +46,42 @@ pub(super) struct Registry {
 /// One TCP connection, shared by poem's half and the registry.
 pub(super) struct Socket {
     pub tcp: TcpStream,
+    pub encrypted: bool,
     /// Requests whose headers have come and whose response has not gone: the header clock stands still.
     busy: AtomicUsize,
+    /// It is a WebSocket now, and the hub's clocks count.
+    pub upgraded: AtomicBool,
+    /// Its place in its address's count.
+    held: Mutex<Option<Held>>,
+    left: AtomicBool,
+    leaving: Notify,
+}
+
+impl Socket {
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire) > 0 || self.upgraded.load(Ordering::Acquire)
+    }
+
+    /// The peer has said its last word, or cannot be heard.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+        self.leaving.notify_waiters();
+    }
+
+    /// Ends when the peer leaves. poem goes on polling a connection whose end hyper has seen: a response that lasts must
+    /// look for itself.
+    pub async fn left(&self) {
+        let mut leaving = pin!(self.leaving.notified());
+        leaving.as_mut().enable();
+        if !self.left.load(Ordering::Acquire) {
+            leaving.await;
+        }
+    }
+
+    /// Takes its place along, to where the connection goes on.
+    pub fn take_held(&self) -> Option<Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// While it lives, the connection is busy.
@@ -60,6 +102,10 @@ impl Registry {
         Some(Busy(socket))
     }
 
+    pub fn forget(&self, number: u64) {
+        self.open().remove(&number);
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Socket>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,8 +124,36 @@ pub(super) struct RawAcceptor {
     pub registry: Arc<Registry>,
     /// No Nagle, and a bounded send buffer.
     pub prepare: hub::Config,
-    pub header_timeout: Duration,
-    pub idle_timeout: Duration,
+    pub patience: Patience,
+    pub limits: Arc<Limits>,
+    pub certificates: Option<Arc<Certificates>>,
+    pub refused: Arc<Semaphore>,
+}
+
+impl RawAcceptor {
+    pub fn refused() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(REFUSED_MAX))
+    }
+
+    /// Says why, where that costs little; no request is waited for.
+    fn turn_away(&self, mut tcp: TcpStream, limit: Limit) {
+        let Ok(permit) = self.refused.clone().try_acquire_owned() else { return };
+        if self.certificates.is_some() {
+            return;
+        }
+        tokio::spawn(async move {
+            let said = async {
+                tcp.write_all(&refusal(limit).into_bytes()).await?;
+                tcp.shutdown().await?;
+                // Closed with something unread, it would be reset, and our words lost.
+                let mut unread = [0u8; 1024];
+                while tcp.read(&mut unread).await? > 0 {}
+                io::Result::Ok(())
+            };
+            let _ = tokio::time::timeout(REFUSED_TIMEOUT, said).await;
+            drop(permit);
+        });
+    }
 }
 
 impl Acceptor for RawAcceptor {
@@ -104,98 +178,37 @@ impl Acceptor for RawAcceptor {
                     continue;
                 }
             };
+            wait = BACK_OFF_MIN;
+            let welcome = match self.limits.welcome(remote.ip()) {
+                Ok(welcome) => welcome,
+                Err(limit) => {
+                    tracing::debug!(peer = %remote.ip(), limit = limit.as_str(), "http.accept refused");
+                    self.turn_away(tcp, limit);
+                    continue;
+                }
+            };
             if let Err(e) = self.prepare.prepare_socket(&tcp) {
                 tracing::debug!(error = %e, "http.accept: the connection was gone at once");
                 continue;
             }
             let number = self.registry.next.fetch_add(1, Ordering::Relaxed);
-            let socket = Arc::new(Socket { tcp, busy: AtomicUsize::new(0) });
+            let socket = Arc::new(Socket {
+                tcp,
+                encrypted: self.certificates.is_some(),
+                busy: AtomicUsize::new(0),
+                upgraded: AtomicBool::new(false),
+                held: Mutex::new(welcome.address),
+                left: AtomicBool::new(false),
+                leaving: Notify::new(),
+            });
             self.registry.open().insert(number, socket.clone());
-            let clock = Clock {
-                sleep: Box::pin(tokio::time::sleep(self.header_timeout)),
-                running: true,
-                idle_timeout: self.idle_timeout,
-            };
-            let io = RawIo { socket, number, registry: self.registry.clone(), clock };
+            let tls = self.certificates.as_ref().map(|certificates| certificates.acceptor());
+            let scheme = if tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+            let guest = (self.limits.clone(), welcome.handshake);
+            let io = RawIo::new(socket, number, self.registry.clone(), tls, self.patience, guest);
             let local = LocalAddr(Addr::custom(SCHEME, number.to_string()));
-            return Ok((io, local, RemoteAddr(remote.into()), Scheme::HTTP));
+            return Ok((io, local, RemoteAddr(remote.into()), scheme));
         }
-    }
-}
-
-/// poem's half of a connection.
-pub(super) struct RawIo {
-    socket: Arc<Socket>,
-    number: u64,
-    registry: Arc<Registry>,
-    clock: Clock,
-}
-
-/// Runs while no request is being answered: a client that dribbles its headers, or says nothing more, is cut off.
-struct Clock {
-    sleep: Pin<Box<Sleep>>,
-    running: bool,
-    idle_timeout: Duration,
-}
-
-impl Clock {
-    fn poll_expired(&mut self, busy: bool, cx: &mut Context<'_>) -> bool {
-        if busy {
-            self.running = false;
-            return false;
-        }
-        if !self.running {
-            self.running = true;
-            self.sleep.as_mut().reset(Instant::now() + self.idle_timeout);
-        }
-        self.sleep.as_mut().poll(cx).is_ready()
-    }
-}
-
-impl Drop for RawIo {
-    fn drop(&mut self) {
-        self.registry.open().remove(&self.number);
-    }
-}
-
-impl AsyncRead for RawIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let busy = this.socket.busy.load(Ordering::Acquire) > 0;
-        if this.clock.poll_expired(busy, cx) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        loop {
-            ready!(this.socket.tcp.poll_read_ready(cx))?;
-            match this.socket.tcp.try_read(buf.initialize_unfilled()) {
-                Ok(n) => {
-                    buf.advance(n);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for RawIo {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.socket.tcp.poll_write_ready(cx))?;
-            match self.socket.tcp.try_write(buf) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&self.socket.tcp).shutdown(std::net::Shutdown::Write))
     }
 }
 

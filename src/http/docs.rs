@@ -9,8 +9,12 @@ use super::rest;
 const PAGE: &str = include_str!("docs.html");
 const START: &str = include_str!("docs.js");
 
-/// The page, its parts and the description it shows.
-pub(super) fn pages() -> Vec<Page> {
+/// The page, its parts and the description it shows: of what this server answers.
+pub(super) fn pages(reference: bool) -> Vec<Page> {
+    let (json, yaml) = match reference {
+        true => (rest::service_of_nothing().spec(), super::openapi_yaml()),
+        false => (rest::service_without_reference().spec(), rest::service_without_reference().spec_yaml()),
+    };
     let whole = rest::service_of_nothing().swagger_ui_html();
     let part = |from: &str, to: &str| {
         let begin = whole.find(from).map(|at| at + from.len());
@@ -30,8 +34,8 @@ pub(super) fn pages() -> Vec<Page> {
             part("<script charset=\"UTF-8\">", "</script>"),
         ),
         Page::new("/docs/start.js", "text/javascript; charset=utf-8", START),
-        Page::new("/openapi.json", "application/json", rest::service_of_nothing().spec()),
-        Page::new("/openapi.yaml", "application/yaml", super::openapi_yaml()),
+        Page::new("/openapi.json", "application/json", json),
+        Page::new("/openapi.yaml", "application/yaml", yaml),
         Page::new("/asyncapi.yaml", "application/yaml", include_str!("../../openapi/asyncapi.yaml")),
     ]
 }
@@ -42,7 +46,7 @@ mod tests {
 
     #[test]
     fn the_parts_are_whole() {
-        let pages = pages();
+        let pages = pages(false);
         let body = |path: &str| {
             let page = pages.iter().find(|p| p.path == path).expect(path);
             String::from_utf8(page.body.to_vec()).expect("UTF-8")

@@ -8,12 +8,16 @@ use poem::{Endpoint, IntoResponse as _, Request, Response};
 use tracing::Instrument as _;
 
 use super::acceptor::Registry;
+use super::limits::Limits;
 use super::problem::{ApiError, ProblemCode, response_of};
 use super::raw::BodyLimit;
 
 pub(super) struct Front<E> {
     pub inner: E,
     pub registry: Arc<Registry>,
+    pub limits: Arc<Limits>,
+    /// Under TLS only.
+    pub hsts: Option<HeaderValue>,
     pub request_timeout: Duration,
     pub body_bytes_max: usize,
     pub cors: Arc<Cors>,
@@ -25,17 +29,22 @@ impl<E: Endpoint> Endpoint for Front<E> {
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let _busy = self.registry.busy(&request);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let arrival = self.limits.arrival(&request);
         let origin = self.cors.allowed(request.headers());
         let span = tracing::info_span!(
             "http.request",
             %method,
             %path,
             query = shown(request.uri().query().unwrap_or_default()),
-            peer = %request.remote_addr()
+            peer = %arrival.address
         );
         let began = Instant::now();
         request.set_data(BodyLimit(self.body_bytes_max));
-        let mut response = if let (Some(_), true) = (&origin, preflight(&request)) {
+        let allowed = arrival.ask();
+        request.set_data(arrival);
+        let mut response = if let Err(refused) = allowed {
+            refused.into_response()
+        } else if let (Some(_), true) = (&origin, preflight(&request)) {
             Response::builder().status(StatusCode::NO_CONTENT).finish()
         } else {
             let answer = tokio::time::timeout(self.request_timeout, self.inner.call(request));
@@ -50,6 +59,9 @@ impl<E: Endpoint> Endpoint for Front<E> {
         }
         self.cors.say(origin, response.headers_mut());
         secure(response.headers_mut());
+        if let Some(hsts) = &self.hsts {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
         span.in_scope(|| logged(response.status(), began.elapsed()));
         Ok(response)
     }
@@ -104,6 +116,11 @@ fn methods_of(path: &str) -> &'static str {
     }
 }
 
+/// RFC 6797.
+pub(super) fn hsts(max_age_s: u64) -> Option<HeaderValue> {
+    (max_age_s > 0).then(|| HeaderValue::try_from(format!("max-age={max_age_s}")).expect("digits"))
+}
+
 fn secure(headers: &mut HeaderMap) {
     let mut put = |name, value| {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
@@ -116,36 +133,59 @@ fn secure(headers: &mut HeaderMap) {
 }
 
 /// Which other origins may read our answers. Nothing is said to the others, so a browser keeps the answer from them.
+/// Credentials (cookies, `Authorization`) are for origins that were listed by name, never for `*`.
 pub(super) struct Cors {
     origins: Vec<String>,
+    /// `*` was listed.
+    any: bool,
+}
+
+/// What one origin is granted.
+pub(super) enum Grant {
+    /// By its name.
+    Named(HeaderValue),
+    Any,
 }
 
 impl Cors {
     pub fn new(origins: &[String]) -> Self {
-        Self { origins: origins.iter().map(|o| o.trim_end_matches('/').to_ascii_lowercase()).collect() }
+        let (any, named): (Vec<_>, Vec<_>) = origins.iter().partition(|o| *o == "*");
+        let named = named.into_iter().map(|o| o.trim_end_matches('/').to_ascii_lowercase());
+        Self { any: !any.is_empty(), origins: named.collect() }
     }
 
-    pub fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+    pub fn allowed(&self, headers: &HeaderMap) -> Option<Grant> {
         let origin = headers.get(header::ORIGIN)?;
         let text = origin.to_str().ok()?.to_ascii_lowercase();
-        self.origins.iter().any(|o| o == "*" || *o == text).then(|| origin.clone())
+        if self.origins.contains(&text) {
+            return Some(Grant::Named(origin.clone()));
+        }
+        self.any.then_some(Grant::Any)
     }
 
-    fn say(&self, origin: Option<HeaderValue>, headers: &mut HeaderMap) {
-        if self.origins.is_empty() {
+    fn say(&self, grant: Option<Grant>, headers: &mut HeaderMap) {
+        if self.origins.is_empty() && !self.any {
             return;
         }
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
-        let Some(origin) = origin else { return };
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        let say = [
-            (header::ACCESS_CONTROL_EXPOSE_HEADERS, "rowcast-cursor, etag, location"),
-            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PATCH"),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-none-match, last-event-id"),
-            (header::ACCESS_CONTROL_MAX_AGE, "600"),
-        ];
-        for (name, value) in say {
-            headers.insert(name, HeaderValue::from_static(value));
+        let mut put = |name, value| drop(headers.insert(name, HeaderValue::from_static(value)));
+        match &grant {
+            None => return,
+            Some(Grant::Any) => {
+                put(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+                put(header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, if-none-match, last-event-id");
+            }
+            Some(Grant::Named(_)) => {
+                put(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+                let headers = "authorization, content-type, if-none-match, last-event-id";
+                put(header::ACCESS_CONTROL_ALLOW_HEADERS, headers);
+            }
+        }
+        put(header::ACCESS_CONTROL_EXPOSE_HEADERS, "rowcast-cursor, etag, location, retry-after");
+        put(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PATCH");
+        put(header::ACCESS_CONTROL_MAX_AGE, "600");
+        if let Some(Grant::Named(origin)) = grant {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         }
     }
 }

@@ -8,6 +8,7 @@ use poem::http::{StatusCode, header};
 use poem::{Endpoint, Request, Response};
 use serde_json::json;
 
+use super::limits::Arrival;
 use crate::domain::Boxed;
 use crate::hub::Hub;
 use crate::store::{JobRunRow, JobStatus, Store, StoreError};
@@ -118,13 +119,30 @@ pub(super) async fn alive() -> Response {
 }
 
 /// `GET /readyz`.
-pub(super) async fn ready(readiness: Arc<Readiness>, hub: Hub, database: Arc<dyn Database>) -> Response {
-    let reasons = readiness.reasons(&hub, &*database).await;
-    if reasons.is_empty() {
-        return json_response(StatusCode::OK, json!({ "status": "ready" }));
+pub(super) struct Ready {
+    pub readiness: Arc<Readiness>,
+    pub hub: Hub,
+    pub database: Arc<dyn Database>,
+    /// Does everybody hear why not?
+    pub detail: bool,
+}
+
+impl Endpoint for Ready {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let reasons = self.readiness.reasons(&self.hub, &*self.database).await;
+        if reasons.is_empty() {
+            return Ok(json_response(StatusCode::OK, json!({ "status": "ready" })));
+        }
+        // A driver's words may name hosts and users.
+        let detail = self.detail || Arrival::of(&request).is_some_and(|arrival| arrival.is_this_machine(&request));
+        let why =
+            |why: &str| if detail { why.to_owned() } else { "is not ready; the server's log says why".to_owned() };
+        let reasons: Vec<_> = reasons.iter().map(|(what, said)| json!({ "what": what, "why": why(said) })).collect();
+        let body = json!({ "status": "not ready", "reasons": reasons });
+        Ok(json_response(StatusCode::SERVICE_UNAVAILABLE, body))
     }
-    let reasons: Vec<_> = reasons.iter().map(|(what, why)| json!({ "what": what, "why": why })).collect();
-    json_response(StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "not ready", "reasons": reasons }))
 }
 
 /// `GET /metrics`; the text is what prometheus-client writes.

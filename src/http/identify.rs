@@ -10,7 +10,7 @@ use crate::auth::jwt::TokenError;
 use crate::auth::{Auth, Carrier, Refusal};
 use crate::domain::{Caller, Identity};
 
-use super::front::Cors;
+use super::front::{Cors, Grant};
 use super::problem::{ApiError, ProblemCode};
 
 /// In a WebSocket's subprotocols, before a token: `rowcast.v1, bearer.TOKEN`. It is never chosen.
@@ -47,8 +47,11 @@ pub fn check_origin(auth: &Auth, cors: Option<&Cors>, headers: &HeaderMap) -> Re
     let latin = |value: &header::HeaderValue| value.as_bytes().iter().map(|&b| char::from(b)).collect::<String>();
     let origin = headers.get_all(header::ORIGIN).iter().next_back().map(latin);
     let host = headers.get(header::HOST).map(latin);
-    if cors.is_some_and(|cors| cors.allowed(headers).is_some()) {
-        return Ok(());
+    match cors.and_then(|cors| cors.allowed(headers)) {
+        Some(Grant::Named(_)) => return Ok(()),
+        // A page from anywhere may do what it could without its visitor's session.
+        Some(Grant::Any) if !headers.contains_key(header::COOKIE) => return Ok(()),
+        _ => {}
     }
     // Without an origin it is no page; whether such a client may open a WebSocket is a setting, REST is for everybody.
     if (cors.is_some() && origin.is_none()) || auth.origins().allow(origin.as_deref(), host.as_deref()) {

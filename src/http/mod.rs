@@ -12,10 +12,14 @@ mod config;
 mod demo;
 mod docs;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handshake;
 mod health;
 mod identify;
+mod io;
 mod jobs;
+mod limits;
 mod page;
 mod problem;
 mod rates;
@@ -23,11 +27,11 @@ mod raw;
 mod rest;
 mod schema;
 mod stream;
+mod tls;
 mod upgrade;
 mod users;
 
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,19 +47,24 @@ pub use config::Config;
 pub use demo::{Mint, Minted};
 pub use health::{Check, Database, Readiness};
 pub use identify::{authenticated, caller};
+pub use limits::{ForwardedHeader, NetworkError};
 pub use page::Page;
 pub use problem::{ApiError, ProblemCode};
 pub use rates::Rates;
+pub use tls::TlsError;
 pub use upgrade::{Admit, Adopt, Credentials, SocketRoute};
 
+use self::io::Patience;
 use acceptor::{RawAcceptor, Registry};
 use demo::DemoToken;
 use front::{Cors, Front};
-use health::Answer;
+use health::{Answer, Ready};
 use identify::Identified;
+use limits::Limits;
 use page::Served;
 use rates::{RateByPair, RatesApi};
 use stream::EventStream;
+use tls::Certificates;
 use upgrade::Upgrade;
 
 /// What the server serves from.
@@ -83,15 +92,21 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Bound {
     pub address: SocketAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
     /// Ends after the shutdown signal, when requests have ended or the grace has. WebSockets and event streams are
     /// the hub's: shut it down too, or event streams are waited for.
-    pub task: JoinHandle<io::Result<()>>,
+    pub task: JoinHandle<std::io::Result<()>>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     #[error("cannot listen on {address}: {source}; {advice}")]
-    Listen { address: String, source: io::Error, advice: &'static str },
+    Listen { address: String, source: std::io::Error, advice: &'static str },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("http.trusted_proxies, http.unlimited_addresses: {0}")]
+    Network(#[from] NetworkError),
     #[error("two pages or routes have the path {0}")]
     Route(String),
 }
@@ -102,8 +117,13 @@ pub async fn serve(
     parts: Parts,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Bound, HttpError> {
-    let failed =
-        |source: io::Error| HttpError::Listen { advice: advice(source.kind()), address: config.listen.clone(), source };
+    let failed = |source: std::io::Error| HttpError::Listen {
+        advice: advice(source.kind()),
+        address: config.listen.clone(),
+        source,
+    };
+    let certificates = Certificates::load(config.tls_cert_file.as_deref(), config.tls_key_file.as_deref())?;
+    let limits = Limits::new(&config, parts.shared.clone())?;
     let listener = acceptor::bind(&config.listen, config.backlog).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let grace = parts.grace;
@@ -112,21 +132,36 @@ pub async fn serve(
         listener,
         registry: registry.clone(),
         prepare: parts.shared.hub_config.clone(),
-        header_timeout: Duration::from_millis(config.header_timeout_ms),
-        idle_timeout: Duration::from_millis(config.idle_timeout_ms),
+        patience: Patience {
+            header_timeout: Duration::from_millis(config.header_timeout_ms),
+            idle_timeout: Duration::from_millis(config.idle_timeout_ms),
+            write_stall_timeout: Duration::from_millis(config.write_stall_timeout_ms),
+            header_bytes_max: config.header_bytes_max,
+        },
+        limits: limits.clone(),
+        certificates: certificates.clone(),
+        refused: RawAcceptor::refused(),
     };
     let cors = Arc::new(Cors::new(&config.cors_origins));
     let front = Front {
         inner: routes(&config, parts, &registry, &cors)?.with(NormalizePath::new(TrailingSlash::Trim)),
         registry,
+        limits,
+        hsts: certificates.as_ref().and_then(|_| front::hsts(config.hsts_max_age_s)),
         request_timeout: Duration::from_millis(config.request_timeout_ms),
         body_bytes_max: config.body_bytes_max,
         cors,
     };
+    let scheme = if certificates.is_some() { "https" } else { "http" };
+    let watch = certificates.map(|c| c.watch(Duration::from_millis(config.tls_check_interval_ms.max(10))));
     let task = tokio::spawn(async move {
-        Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(front, shutdown, Some(grace)).await
+        let served = Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(front, shutdown, Some(grace)).await;
+        if let Some(watch) = watch {
+            watch.abort();
+        }
+        served
     });
-    Ok(Bound { address, task })
+    Ok(Bound { address, scheme, task })
 }
 
 /// The description of the REST interface, as `openapi/openapi.yaml` keeps it.
@@ -139,7 +174,6 @@ const NATIVE_PROTOCOL: &str = "rowcast.v1";
 
 fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Cors>) -> Result<Route, HttpError> {
     let Parts { shared, database, readiness, metrics, pages, mint, sockets, rates, reference, grace: _ } = parts;
-    let room = room(config.connections_max, &shared);
     let adopt = shared.clone();
     let native = SocketRoute {
         path: "/ws".into(),
@@ -152,10 +186,11 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Co
     };
     let hub = shared.hub.clone();
     let auth = shared.auth.clone();
-    let ready = (readiness, database.clone());
-    let stream = EventStream { shared: shared.clone(), registry: registry.clone(), room: room.clone() };
+    let ready = database.clone();
+    let stream = EventStream { shared: shared.clone(), registry: registry.clone() };
     let stream = Identified { inner: get(stream), auth: auth.clone(), cors: cors.clone() };
     let apis = rest::apis(shared.clone(), database, config.publish, rates.clone());
+    let shows_reference = reference.is_some();
     let api = match reference {
         Some(reference) => {
             rest::described((apis, apps::apis(Some((reference, shared.clone()))))).into_endpoint().boxed()
@@ -167,41 +202,31 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Co
         .at("/rate", get(RateByPair(RatesApi(rates))))
         .at("/sse", stream)
         .at("/healthz", get(Answer(health::alive)))
-        .at("/readyz", get(Answer(move || health::ready(ready.0.clone(), hub.clone(), ready.1.clone()))))
+        .at("/readyz", get(Ready { readiness, hub, database: ready, detail: config.readyz_detail }))
         .at("/metrics", get(Answer(move || health::metrics(metrics.clone()))));
     for socket in std::iter::once(native).chain(sockets) {
         let path = socket.path.clone();
         let timeout = Duration::from_millis(config.upgrade_timeout_ms);
-        let upgrade =
-            Upgrade { route: socket, registry: registry.clone(), timeout, auth: auth.clone(), room: room.clone() };
+        let upgrade = Upgrade { route: socket, registry: registry.clone(), timeout, auth: auth.clone() };
         route = route.try_at(&path, get(upgrade)).map_err(|_| HttpError::Route(path))?;
     }
     if let Some(mint) = mint {
         route = route.at("/demo/token", get(DemoToken(mint)));
     }
-    for page in docs::pages().into_iter().chain(pages) {
+    for page in docs::pages(shows_reference).into_iter().chain(pages) {
         let path = page.path.clone();
         route = route.try_at(&path, get(Served::new(page))).map_err(|_| HttpError::Route(path))?;
     }
     Ok(route)
 }
 
-fn room(connections_max: usize, shared: &Arc<Shared>) -> Arc<dyn Fn() -> Result<(), ApiError> + Send + Sync> {
-    let hub = shared.hub.clone();
-    Arc::new(move || {
-        if hub.connections() < connections_max {
-            return Ok(());
-        }
-        let detail = format!("This server keeps {connections_max} connections: try again later.");
-        Err(ApiError::new(ProblemCode::TooManyConnections, detail))
-    })
-}
-
-fn advice(kind: io::ErrorKind) -> &'static str {
+fn advice(kind: std::io::ErrorKind) -> &'static str {
     match kind {
-        io::ErrorKind::AddrInUse => "another process has this port: stop it, or listen on another one (--listen)",
-        io::ErrorKind::PermissionDenied => "ports below 1024 need rights: listen on a higher one (--listen)",
-        io::ErrorKind::AddrNotAvailable => "this machine does not have this address: 127.0.0.1 and 0.0.0.0 always do",
+        std::io::ErrorKind::AddrInUse => "another process has this port: stop it, or listen on another one (--listen)",
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 need rights: listen on a higher one (--listen)",
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have this address: 127.0.0.1 and 0.0.0.0 always do"
+        }
         _ => "an address is HOST:PORT, such as 127.0.0.1:8080",
     }
 }

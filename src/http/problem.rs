@@ -40,6 +40,9 @@ pub enum ProblemCode {
     Invalid,
     Refused,
     UpgradeRequired,
+    TooManyRequests,
+    ConnectionLimit,
+    HeadersTooLarge,
     Internal,
     ViewFailed,
     MessageTooLarge,
@@ -50,7 +53,7 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
-    pub const ALL: [ProblemCode; 29] = [
+    pub const ALL: [ProblemCode; 32] = [
         ProblemCode::BadRequest,
         ProblemCode::BadChannel,
         ProblemCode::BadCursor,
@@ -73,6 +76,9 @@ impl ProblemCode {
         ProblemCode::Invalid,
         ProblemCode::Refused,
         ProblemCode::UpgradeRequired,
+        ProblemCode::TooManyRequests,
+        ProblemCode::ConnectionLimit,
+        ProblemCode::HeadersTooLarge,
         ProblemCode::Internal,
         ProblemCode::ViewFailed,
         ProblemCode::MessageTooLarge,
@@ -118,6 +124,9 @@ impl ProblemCode {
             ProblemCode::Invalid => ("invalid", 422, "The body has a wrong value"),
             ProblemCode::Refused => ("refused", 422, "The database refused it"),
             ProblemCode::UpgradeRequired => ("upgrade_required", 426, "WebSocket clients only"),
+            ProblemCode::TooManyRequests => ("too_many_requests", 429, "Too often"),
+            ProblemCode::ConnectionLimit => ("connection_limit", 429, "Too many connections of one client"),
+            ProblemCode::HeadersTooLarge => ("headers_too_large", 431, "The headers are too large"),
             ProblemCode::Internal => ("internal", 500, "Something broke on our side"),
             ProblemCode::ViewFailed => ("view_failed", 500, "The view of this channel failed"),
             ProblemCode::MessageTooLarge => ("message_too_large", 500, "The content of this channel is too large"),
@@ -147,9 +156,21 @@ impl ApiError {
     pub fn into_response(self) -> Response {
         problem(self.code.status(), self.code, &self.detail, self.cause.as_deref())
     }
+
+    /// The last bytes of an HTTP/1.1 connection, for where no request was read.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        let (code, body) = (self.code, body(self.code.status(), self.code, &self.detail, self.cause.as_deref()));
+        let head = format!(
+            "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\nretry-after: 1\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            code.status(),
+            body.len()
+        );
+        [head, body].concat().into_bytes()
+    }
 }
 
-fn problem(status: StatusCode, code: ProblemCode, detail: &str, cause: Option<&str>) -> Response {
+fn body(status: StatusCode, code: ProblemCode, detail: &str, cause: Option<&str>) -> String {
     let mut body = serde_json::json!({
         "type": format!("urn:rowcast:problem:{}", code.as_str()),
         "title": code.title(),
@@ -161,14 +182,18 @@ fn problem(status: StatusCode, code: ProblemCode, detail: &str, cause: Option<&s
         body["messages"] =
             serde_json::json!([{ "token_class": "AccessToken", "token_type": "access", "message": cause }]);
     }
-    let mut response =
-        Response::builder().status(status).content_type("application/problem+json").body(body.to_string());
+    body.to_string()
+}
+
+fn problem(status: StatusCode, code: ProblemCode, detail: &str, cause: Option<&str>) -> Response {
+    let body = body(status, code, detail, cause);
+    let mut response = Response::builder().status(status).content_type("application/problem+json").body(body);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"api\""));
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use poem::Request;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
@@ -15,6 +16,7 @@ use crate::domain::{Caller, ChannelName, Cursor, Identity, Incarnation, Message,
 use super::apps;
 use super::health::Database;
 use super::jobs::JobsApi;
+use super::limits::Arrival;
 use super::page::{etag, none_match};
 use super::problem::{ApiError, ProblemCode};
 use super::rates::{Rates, RatesApi};
@@ -31,7 +33,16 @@ pub(super) fn apis(shared: Arc<Shared>, database: Arc<dyn Database>, publish: bo
 
 /// The description alone: it does not depend on what is behind it.
 pub(super) fn service_of_nothing() -> OpenApiService<impl OpenApi, ()> {
-    described(((Api(None), JobsApi(None), RatesApi(None), UsersApi(None)), apps::apis(None)))
+    described((nothing(), apps::apis(None)))
+}
+
+/// The same of a server without the reference applications.
+pub(super) fn service_without_reference() -> OpenApiService<Apis, ()> {
+    described(nothing())
+}
+
+fn nothing() -> Apis {
+    (Api(None), JobsApi(None), RatesApi(None), UsersApi(None))
 }
 
 pub(super) fn described<T: OpenApi>(apis: T) -> OpenApiService<T, ()> {
@@ -267,6 +278,7 @@ impl Api {
     #[oai(path = "/channels/:channel/events", method = "post")]
     async fn publish(
         &self,
+        request: &Request,
         caller: Data<&Caller>,
         channel: Path<String>,
         body: Raw<NewEvent>,
@@ -276,6 +288,9 @@ impl Api {
         parts.shared.admission.may_publish(&caller.identity, &channel).await?;
         if !parts.publish {
             return Err(ApiError::new(ProblemCode::Forbidden, "Publishing over REST is switched off here."));
+        }
+        if let Some(arrival) = Arrival::of(request) {
+            arrival.publish(caller.identity.user.as_deref())?;
         }
         let NewEventText { event, data } = serde_json::from_slice(&body.text).map_err(|e| match e.classify() {
             serde_json::error::Category::Data => ApiError::new(

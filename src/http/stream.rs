@@ -12,12 +12,12 @@ use crate::domain::{ChannelName, Cursor, Identity};
 
 use super::acceptor::Registry;
 use super::identify::caller;
+use super::limits::Arrival;
 use super::problem::{ApiError, ProblemCode};
 
 pub(super) struct EventStream {
     pub shared: Arc<Shared>,
     pub registry: Arc<Registry>,
-    pub room: Arc<dyn Fn() -> Result<(), ApiError> + Send + Sync>,
 }
 
 impl Endpoint for EventStream {
@@ -37,14 +37,22 @@ impl EventStream {
             .params::<Vec<(String, String)>>()
             .map_err(|_| ApiError::new(ProblemCode::BadRequest, "The query was not understood."))?;
         let caller = caller(request);
+        let user = caller.identity.user.as_deref();
+        let held = Arrival::of(request).map(|a| a.admit(request, user)).transpose()?.unwrap_or_default();
         let channels = self.channels(&pairs, &caller.identity).await?;
         let cursor = cursor(request, &pairs)?;
-        (self.room)()?;
         let visit = Visit { identity: caller.identity, credential: caller.credential, ..Visit::default() };
-        let busy = self.registry.busy(request);
-        let stream = sse::open(&self.shared, channels, cursor, &visit).map(move |bytes| {
-            // As long as it streams, the connection is not idle.
-            let _busy = &busy;
+        let kept = (self.registry.busy(request), held);
+        let socket = self.registry.of(request);
+        let left = async move {
+            match socket {
+                Some(socket) => socket.left().await,
+                None => std::future::pending().await,
+            }
+        };
+        let stream = sse::open(&self.shared, channels, cursor, &visit).take_until(Box::pin(left)).map(move |bytes| {
+            // As long as it streams, the connection is not idle, and its places are taken.
+            let _kept = &kept;
             Ok::<_, io::Error>(bytes)
         });
         Ok(Response::builder()

@@ -1,7 +1,9 @@
 //! From an HTTP request to a raw socket.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -12,11 +14,12 @@ use crate::auth::Auth;
 use crate::connection::Visit;
 use crate::connection::native::Transport;
 use crate::domain::{Boxed, Caller};
-use crate::hub::close;
+use crate::hub::{Early, close};
 
 use super::acceptor::{Registry, Socket};
 use super::handshake::{Handshake, refusal};
 use super::identify::{check_origin, identify, without_secrets};
+use super::limits::{Arrival, Held};
 use super::problem::{ApiError, ProblemCode};
 
 /// What hyper had read ahead is at most its own buffer; a client that sends more than this before it has our answer is
@@ -55,8 +58,6 @@ pub(super) struct Upgrade {
     pub registry: Arc<Registry>,
     pub timeout: Duration,
     pub auth: Arc<Auth>,
-    /// Is there room for one more?
-    pub room: Arc<dyn Fn() -> Result<(), ApiError> + Send + Sync>,
 }
 
 impl Endpoint for Upgrade {
@@ -87,10 +88,13 @@ impl Upgrade {
 
     async fn answer(&self, request: &Request) -> Result<Response, ApiError> {
         let handshake = Handshake::check(request.headers(), self.route.protocols)?;
+        let arrival = Arrival::of(request);
         // Before anything that costs a query.
         check_origin(&self.auth, None, request.headers())?;
-        (self.room)()?;
+        arrival.map_or(Ok(()), Arrival::room)?;
         let mut visit = self.visit(request).await?;
+        let user = visit.identity.user.as_deref();
+        let held = arrival.map(|arrival| arrival.admit(request, user)).transpose()?.unwrap_or_default();
         if let (Some(admit), None) = (&self.route.admit, visit.refused) {
             admit(&mut visit).await?;
         }
@@ -98,10 +102,12 @@ impl Upgrade {
         let unsuitable = || ApiError::new(ProblemCode::UpgradeRequired, "Connect with HTTP/1.1.");
         let upgrade = request.take_upgrade().map_err(|_| unsuitable())?;
         let socket = self.registry.of(request).ok_or_else(unsuitable)?;
+        // From here on its bytes are no headers.
+        socket.upgraded.store(true, Ordering::Release);
         let (adopt, timeout) = (self.route.adopt.clone(), self.timeout);
         tokio::spawn(async move {
-            match tokio::time::timeout(timeout, take_raw(upgrade, socket)).await {
-                Ok(Some((tcp, early))) => adopt(Transport::Tcp(tcp, early), visit),
+            match tokio::time::timeout(timeout, taken(upgrade, socket, held)).await {
+                Ok(Some(transport)) => adopt(transport, visit),
                 Ok(None) => tracing::debug!("http.upgrade: the client has gone"),
                 Err(_) => tracing::debug!("http.upgrade: the client did not take our answer"),
             }
@@ -119,6 +125,18 @@ fn visit(request: &Request, caller: Caller) -> Visit {
         query: without_secrets(request.params().unwrap_or_default()),
         ..Visit::default()
     }
+}
+
+/// The socket, and with it the places that it takes.
+async fn taken(upgrade: OnUpgrade, socket: Arc<Socket>, held: Vec<Held>) -> Option<Transport> {
+    let places = |socket: &Socket| -> Option<Box<dyn Any + Send + Sync>> { Some(Box::new((socket.take_held(), held))) };
+    if socket.encrypted {
+        let early = Early { bytes: Vec::new(), held: places(&socket) };
+        return Some(Transport::Io(Box::new(upgrade.await.ok()?), early));
+    }
+    let held = places(&socket);
+    let (tcp, bytes) = take_raw(upgrade, socket).await?;
+    Some(Transport::Tcp(tcp, Early { bytes, held }))
 }
 
 /// Waits until the `101` is written, takes what hyper had read ahead, and gives the raw socket.

@@ -5,6 +5,8 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::available_parallelism;
 
+use super::meter::Rates;
+
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -16,6 +18,9 @@ pub struct Config {
     pub idle_timeout_ms: u64,
     /// The largest message a client may send (1009), fragments together.
     pub frame_bytes_max: usize,
+    /// What a client may say in a second, frames and bytes; the double at once. Past it: closed (4429). 0: no bound.
+    pub frames_in_per_s_max: u32,
+    pub bytes_in_per_s_max: u32,
     /// `SO_SNDBUF` of accepted sockets: the kernel otherwise swallows megabytes for a stalled client, unseen.
     pub send_buffer_bytes: usize,
     /// What may wait for one client; past it the client is closed (4008). Counted where the socket takes no more.
@@ -48,6 +53,8 @@ impl Default for Config {
             heartbeat_ms: 25_000,
             idle_timeout_ms: 60_000,
             frame_bytes_max: 64 * 1024,
+            frames_in_per_s_max: 200,
+            bytes_in_per_s_max: MIB as u32,
             send_buffer_bytes: 64 * 1024,
             backlog_bytes_max: MIB,
             backlog_frames_max: 8192,
@@ -75,6 +82,10 @@ impl Config {
         socket.set_tcp_nodelay(true)
     }
 
+    pub(super) fn rates(&self) -> Rates {
+        Rates { frames: self.frames_in_per_s_max, bytes: self.bytes_in_per_s_max }
+    }
+
     pub(super) fn shard_count(&self) -> usize {
         let count = if self.shards == 0 { available_parallelism().map_or(1, |n| n.get()) } else { self.shards };
         count.min(64)
@@ -89,6 +100,7 @@ pub struct Stats {
     pub(super) conflated: AtomicU64,
     pub(super) slow_closed: AtomicU64,
     pub(super) idle_closed: AtomicU64,
+    pub(super) flood_closed: AtomicU64,
     pub(super) backlog_bytes: AtomicU64,
     pub(super) joins_overflowed: AtomicU64,
     pub(super) frames_in: AtomicU64,
@@ -108,6 +120,8 @@ pub struct Figures {
     pub conflated: u64,
     pub slow_closed: u64,
     pub idle_closed: u64,
+    /// Closed because they said too much in too short a time.
+    pub flood_closed: u64,
     /// What waits for clients whose sockets take no more, now.
     pub backlog_bytes: u64,
     /// Items in the queues of the shards, now.
@@ -129,6 +143,7 @@ impl Stats {
             conflated: get(&self.conflated),
             slow_closed: get(&self.slow_closed),
             idle_closed: get(&self.idle_closed),
+            flood_closed: get(&self.flood_closed),
             backlog_bytes: get(&self.backlog_bytes),
             joins_overflowed: get(&self.joins_overflowed),
             frames_in: get(&self.frames_in),

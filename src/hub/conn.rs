@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::codec::{Decoder, Fault, Incoming};
 use super::config::{Stats, add};
 use super::lane::guarded;
+use super::meter::{Meter, Rates};
 use super::{Client, Intake, close};
 
 #[derive(Debug, Default)]
@@ -14,6 +15,7 @@ pub struct Input {
     /// A frame that is not complete, or whatever came after a `Pause`.
     held: Vec<u8>,
     paused: bool,
+    meter: Meter,
 }
 
 /// The client has spoken its last word.
@@ -30,6 +32,8 @@ pub struct Listening<'a> {
     pub client: Option<&'a Arc<dyn Client>>,
     pub stats: &'a Stats,
     pub bytes_max: usize,
+    pub rates: Rates,
+    pub now_ms: u64,
     /// Before each call of the client.
     pub asked: &'a dyn Fn(),
 }
@@ -46,6 +50,9 @@ impl Input {
 
     /// Takes what was read (nothing: to go on after a pause). `pong` gets the payload of each ping.
     pub fn take(&mut self, new: &mut [u8], to: &Listening<'_>, pong: &mut dyn FnMut(&[u8])) -> Result<(), End> {
+        if !self.meter.heard(to.now_ms, new.len(), to.rates) {
+            return Err(flood(to, FLOOD_BYTES));
+        }
         let mut held = std::mem::take(&mut self.held);
         let data: &mut [u8] = if held.is_empty() {
             new
@@ -56,6 +63,9 @@ impl Input {
         let mut at = 0;
         while !self.paused {
             let incoming = self.decoder.next(data, &mut at, to.bytes_max).map_err(End::Fault)?;
+            if incoming.is_some() && !self.meter.frame(to.rates) {
+                return Err(flood(to, FLOOD_FRAMES));
+            }
             match incoming {
                 None => break,
                 Some(Incoming::Ping(payload)) => pong(payload),
@@ -74,7 +84,16 @@ impl Input {
     /// Reading goes on; `take(&mut [], …)` next.
     pub fn resume(&mut self) {
         self.paused = false;
+        self.meter.waited();
     }
+}
+
+const FLOOD_FRAMES: &str = "rate_limited: too many frames a second; reconnect later, and send less";
+const FLOOD_BYTES: &str = "rate_limited: too many bytes a second; reconnect later, and send less";
+
+fn flood(to: &Listening<'_>, reason: &'static str) -> End {
+    add(&to.stats.flood_closed, 1);
+    End::Fault(Fault { code: close::TOO_MANY, reason })
 }
 
 /// True: the client wants a pause.

@@ -1,6 +1,7 @@
 //! The way from the core to the connections: one FIFO per lane carries everything in order, so that order needs no
 //! lock beyond the push. A lane is a thread that owns its connections.
 
+use std::any::Any;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -101,8 +102,23 @@ pub struct Adopted {
     pub way: Way,
 }
 
+/// What comes with a socket.
+#[derive(Default)]
+pub struct Early {
+    /// Read behind the request; half a frame, maybe.
+    pub bytes: Vec<u8>,
+    /// Dropped when the connection's socket is: a place in somebody's count.
+    pub held: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl From<Vec<u8>> for Early {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, held: None }
+    }
+}
+
 pub enum Way {
-    Tcp(TcpStream, Vec<u8>),
+    Tcp(TcpStream, Early),
     Seat(Arc<Seat>),
 }
 

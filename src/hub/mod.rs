@@ -15,11 +15,14 @@ mod conn;
 mod core;
 mod dispatch;
 mod fanout;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod golive;
 mod heartbeat;
 mod joins;
 mod lane;
 mod members;
+mod meter;
 mod pace;
 mod recent;
 mod shard;
@@ -49,7 +52,7 @@ use crate::domain::{
 };
 
 pub use self::config::{Config, Figures};
-pub use self::lane::ConnId;
+pub use self::lane::{ConnId, Early};
 
 /// Index into the dialects that `Hub::start` was given.
 pub type DialectId = u16;
@@ -174,7 +177,13 @@ impl Hub {
     }
 
     /// Takes a plain-TCP WebSocket after its handshake, with what was read behind the request (half a frame, maybe).
-    pub fn adopt_tcp(&self, tcp: TcpStream, early: Vec<u8>, dialect: DialectId, client: Arc<dyn Client>) -> ConnId {
+    pub fn adopt_tcp(
+        &self,
+        tcp: TcpStream,
+        early: impl Into<Early>,
+        dialect: DialectId,
+        client: Arc<dyn Client>,
+    ) -> ConnId {
         let form = Form { dialect, framing: Framing::WebSocket };
         if let Err(error) = tcp.set_nonblocking(true) {
             // A blocking socket would hold up its whole shard.
@@ -185,7 +194,7 @@ impl Hub {
         let _ = tcp.set_nodelay(true);
         match self.core().open(lanes_for(true, self.core().fifos.len()), form) {
             Ok((id, guard)) => {
-                self.push(id, Item::Adopt(Box::new(Adopted { id, dialect, client, way: Way::Tcp(tcp, early) })));
+                self.push(id, Item::Adopt(Box::new(Adopted { id, dialect, client, way: Way::Tcp(tcp, early.into()) })));
                 drop(guard);
                 id
             }
@@ -197,7 +206,7 @@ impl Hub {
     pub fn adopt_io(
         &self,
         io: Box<dyn AsyncReadWrite>,
-        early: Vec<u8>,
+        early: impl Into<Early>,
         dialect: DialectId,
         client: Arc<dyn Client>,
     ) -> ConnId {
@@ -205,7 +214,7 @@ impl Hub {
         match self.seat(form, &client) {
             Ok(seat) => {
                 let id = seat.id;
-                tokio::spawn(Talk::new(io, early, seat, client));
+                tokio::spawn(Talk::new(io, early.into(), seat, client));
                 id
             }
             Err(code) => refuse(form.framing, client, code),

@@ -4,6 +4,7 @@
 //! each socket remembers what it still owes: `readable` until a read would block, a backlog until a write succeeds.
 //! Whoever has more to read than its share of a turn, or was paused, is on the list `again`: no second edge comes.
 
+use std::any::Any;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -88,6 +89,7 @@ struct Socket {
     peer_done: bool,
     /// Its bytes make no sense any more: they are read and dropped, so that the close frame is not lost in a reset.
     deaf: bool,
+    _held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Shard {
@@ -179,6 +181,8 @@ impl Shard {
                 client: member.client.as_ref(),
                 stats: &core.stats,
                 bytes_max: core.config.frame_bytes_max,
+                rates: core.config.rates(),
+                now_ms,
                 asked: &|| {},
             };
             let Socket { input, output, tcp, .. } = socket;
@@ -211,7 +215,7 @@ impl Shard {
         let (frame, why) = match end {
             End::Peer(code) => (codec::close_frame(code, ""), Closed::Peer),
             End::Fault(fault) => {
-                if fault.code != close::INTERNAL {
+                if ![close::INTERNAL, close::TOO_MANY].contains(&fault.code) {
                     add(&core.stats.protocol_errors, 1);
                 }
                 member.port.deaf = true;
@@ -254,8 +258,8 @@ impl Transport for Sockets {
             return None;
         }
         let mut input = Input::default();
-        if !early.is_empty() {
-            input.hold(early);
+        if !early.bytes.is_empty() {
+            input.hold(early.bytes);
         }
         let _ = core;
         let mut socket = Socket {
@@ -267,6 +271,7 @@ impl Transport for Sockets {
             listed: false,
             peer_done: false,
             deaf: false,
+            _held: early.held,
         };
         self.list(slot, &mut socket);
         Some(socket)

@@ -8,6 +8,7 @@
 //! Subscriptions, heartbeats, conflation and backlog are `fanout`'s and `backlog`'s, as for a shard; only the last step
 //! differs: a frame is left in the seat and its task woken.
 
+use std::any::Any;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex};
@@ -26,7 +27,7 @@ use super::conn::{End, Input, Listening};
 use super::core::Core;
 use super::fanout::{Fanout, Port, Put, Transport, close_bytes};
 use super::lane::{Adopted, ConnId, Fifo, Item, Lane, Way, lock};
-use super::{AsyncReadWrite, Client, Framing, close, codec};
+use super::{AsyncReadWrite, Client, Early, Framing, close, codec};
 
 /// Small frames travel together up to this size.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -206,12 +207,13 @@ pub struct Talk {
     shut: bool,
     /// What was handed over with the socket has been looked at.
     begun: bool,
+    _held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Talk {
-    pub fn new(io: Box<dyn AsyncReadWrite>, early: Vec<u8>, seat: Arc<Seat>, client: Arc<dyn Client>) -> Self {
+    pub fn new(io: Box<dyn AsyncReadWrite>, early: Early, seat: Arc<Seat>, client: Arc<dyn Client>) -> Self {
         let mut input = Input::default();
-        input.hold(early);
+        input.hold(early.bytes);
         Self {
             io,
             seat,
@@ -224,6 +226,7 @@ impl Talk {
             flushed: true,
             shut: false,
             begun: false,
+            _held: early.held,
         }
     }
 
@@ -316,6 +319,7 @@ impl Talk {
         if self.deaf {
             return;
         }
+        let now_ms = self.now_ms();
         let Self { seat, client, input, buffer, .. } = self;
         if lock(&seat.output).is_closing() {
             *client = None;
@@ -324,6 +328,8 @@ impl Talk {
             client: client.as_ref(),
             stats: &seat.core.stats,
             bytes_max: seat.core.config.frame_bytes_max,
+            rates: seat.core.config.rates(),
+            now_ms,
             // A resume from before this question belongs to an earlier pause.
             asked: &|| seat.resumed.store(false, Release),
         };
@@ -339,7 +345,7 @@ impl Talk {
                 (codec::close_frame(code, ""), None)
             }
             End::Fault(fault) => {
-                if fault.code != close::INTERNAL {
+                if ![close::INTERNAL, close::TOO_MANY].contains(&fault.code) {
                     add(&self.seat.core.stats.protocol_errors, 1);
                 }
                 self.deaf = true;

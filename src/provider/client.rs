@@ -69,6 +69,24 @@ pub(super) struct Ask {
     headers: HeaderMap,
 }
 
+#[cfg(any(test, fuzzing))]
+impl Wire {
+    /// That is never asked.
+    pub fn to_nowhere() -> Self {
+        let base_url = Url::parse("http://127.0.0.1:1").expect("a URL");
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client without special wishes");
+        Self { client, base_url, key: None, timeout: Duration::ZERO, bytes_max: 0, kept: Mutex::new(None) }
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl Reply {
+    pub fn of(status: u16, body: &[u8]) -> Self {
+        let body = Bytes::copy_from_slice(body);
+        Self { status, body, retry_after: None, validators: HeaderMap::new(), unchanged: false }
+    }
+}
+
 /// A complete answer of any status.
 pub(super) struct Reply {
     pub status: u16,

@@ -148,7 +148,7 @@ struct Amount<'a> {
     amount: &'a RawValue,
 }
 
-fn read(reply: &Reply, pair: Pair) -> Result<Decimal, ProviderError> {
+pub(super) fn read(reply: &Reply, pair: Pair) -> Result<Decimal, ProviderError> {
     if let Some(error) = reply.status_error() {
         return Err(error);
     }

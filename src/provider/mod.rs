@@ -18,6 +18,8 @@ mod exchangerate_host;
 mod fixer;
 mod flutterwave;
 mod frankfurter;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guard;
 mod guarded;
 mod held;

@@ -29,6 +29,13 @@ pub(super) struct Polled<F> {
     pub feed: F,
 }
 
+impl<'a> Question<'a> {
+    #[cfg(any(test, fuzzing))]
+    pub fn of(base: Currency, now: DateTime<Utc>, wire: &'a Wire) -> Self {
+        Self { base, now, wire, symbols: &[] }
+    }
+}
+
 impl Question<'_> {
     /// What the request shall be narrowed to, if the configuration says so. By default nothing is: an answer with all
     /// currencies is small, and some providers refuse a list as a whole for one code they do not know.

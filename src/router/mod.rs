@@ -39,6 +39,8 @@ pub struct Config {
     pub retry_ms: u64,
     /// Rows of the log that one replay scans at the most; clients further behind start over.
     pub replay_rows_max: usize,
+    /// Do clients hear what Postgres said of a view that failed? It may quote data and name tables.
+    pub tell_view_errors: bool,
 }
 
 impl Default for Config {
@@ -49,6 +51,7 @@ impl Default for Config {
             pending_rows_max: 10_000,
             retry_ms: 500,
             replay_rows_max: 200_000,
+            tell_view_errors: false,
         }
     }
 }

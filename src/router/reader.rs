@@ -207,7 +207,7 @@ impl Reader {
                     let again =
                         keys.iter().filter(|k| keys.len() > 1 && batch.dirty.contains(*k)).cloned().collect::<Vec<_>>();
                     self.lock().dirty.extend(again);
-                    let error = read_error(error, timeout);
+                    let error = read_error(error, timeout, self.shared.config.tell_view_errors);
                     self.shared.stats.view_errors.fetch_add(keys.len() as u64, Ordering::Relaxed);
                     keys.iter().for_each(|key| self.deliver(&mut batch, key, Err(error.clone())));
                 }
@@ -340,9 +340,10 @@ fn hash_of(data: &Bytes) -> u64 {
     hasher.finish()
 }
 
-fn read_error(error: StoreError, timeout: Duration) -> ReadError {
+fn read_error(error: StoreError, timeout: Duration, tell: bool) -> ReadError {
     match error {
         StoreError::Timeout => ReadError::Timeout { limit_ms: timeout.as_millis() as u64 },
+        _ if !tell => ReadError::View { detail: "the server's log says why".into() },
         StoreError::Refused { message, .. } => ReadError::View { detail: message.into() },
         other => ReadError::View { detail: other.to_string().into() },
     }

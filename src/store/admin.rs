@@ -42,6 +42,8 @@ pub struct ServerFacts {
     /// None: schema `rowcast` is not there.
     pub schema_owner: Option<String>,
     pub owns_schema: Option<bool>,
+    /// Powers that the server does not need.
+    pub too_much: Vec<String>,
     /// 0 to 1.
     pub notify_queue: f64,
 }
@@ -62,6 +64,10 @@ pub struct SpineFacts {
     pub log_age_s: Option<i64>,
     pub doorbell_held: bool,
     pub leader_held: bool,
+    /// Who else holds our advisory locks.
+    pub strangers: Vec<String>,
+    /// Watched tables whose owner we may act as.
+    pub owns_watched: i64,
     pub listeners: i64,
     pub last_beat_s: Option<i64>,
     /// Of the capture functions, the most powerful; None: nothing is watched.

@@ -74,6 +74,7 @@ metrics! {
     HUB_CONFLATED: Counter "hub_conflated", "Messages replaced by a newer one of the same key before they were sent";
     HUB_SLOW_CLOSED: Counter "hub_slow_closed", "Connections closed because their backlog was full";
     HUB_IDLE_CLOSED: Counter "hub_idle_closed", "Connections closed because nothing came from them, not even a pong";
+    HUB_FLOOD_CLOSED: Counter "hub_flood_closed", "Connections closed because they said too much a second";
     HUB_BACKLOG_BYTES: Gauge "hub_backlog_bytes", "What waits for clients whose sockets take no more";
     HUB_QUEUED_ITEMS: Gauge "hub_queued_items", "Items in the queues of the shards";
     HUB_RECENT_BYTES: Gauge "hub_recent_bytes", "Recent events kept in memory";
@@ -81,6 +82,7 @@ metrics! {
     HUB_PROTOCOL_ERRORS: Counter "hub_protocol_errors", "Connections closed because they broke RFC 6455";
     WEBSOCKETS: Counter "websockets", "WebSockets opened";
     EVENT_STREAMS: Counter "event_streams", "Event streams (SSE) opened";
+    REFUSALS: Counter "refusals", "Connections and requests refused or cut off, by limit: connections, connections_per_address, connections_per_user, handshakes, new_connections, new_connections_per_address, requests, publishes, header_bytes, header_time, write_stall";
     COMMANDS: Counter "commands", "Client frames understood";
     REFUSED_FRAMES: Counter "refused_frames", "Client frames answered with an error";
     INTAKE_PAUSES: Counter "intake_pauses", "Times that a connection was not read because its inbox was full";

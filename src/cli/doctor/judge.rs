@@ -60,6 +60,7 @@ pub fn server(f: &ServerFacts, ping: Duration) -> Vec<Finding> {
         ),
     });
     found.push(rights(f));
+    found.push(powers(f));
     found
 }
 
@@ -88,6 +89,18 @@ fn rights(f: &ServerFacts) -> Finding {
             format!("As the database's owner: `grant create on database {database} to {user}`."),
         ),
     }
+}
+
+fn powers(f: &ServerFacts) -> Finding {
+    if f.too_much.is_empty() {
+        return Finding::ok("powers", format!("{} has none beyond its rights", f.user));
+    }
+    Finding::warn(
+        "powers",
+        format!("{} is, or may, more than the server needs: {}", f.user, f.too_much.join(", ")),
+        "Serve as a role of its own, or take these from it: `alter role … nosuperuser nocreaterole nocreatedb \
+         noreplication nobypassrls`, `revoke … from …`. createrole serves only `rowcast migrate`.",
+    )
 }
 
 /// `pending`: migrations that the database lacks.
@@ -121,6 +134,22 @@ pub fn spine(f: &SpineFacts, server: &ServerFacts) -> Vec<Finding> {
         ),
     });
     found.push(capture(f));
+    found.push(match f.strangers.is_empty() {
+        true => Finding::ok("locks", "nobody else holds our advisory locks"),
+        false => Finding::warn(
+            "locks",
+            f.strangers.join("; "),
+            "Wake-ups wait for the safety poll, or nobody leads, as long as it does: end that session, and ask its role why.",
+        ),
+    });
+    found.push(match f.owns_watched {
+        0 => Finding::ok("ownership", format!("{} owns no watched table", server.user)),
+        n => Finding::warn(
+            "ownership",
+            format!("{} may act as the owner of {n} watched tables", server.user),
+            "A role of its own needs TRIGGER and UPDATE on them while they are watched, and SELECT where a view reads them.",
+        ),
+    });
     found.push(match f.gap_pending {
         false => match f.gap_age_s {
             None => Finding::ok("gaps", "none"),
@@ -300,6 +329,7 @@ mod tests {
             tls: None,
             schema_owner: Some("app".into()),
             owns_schema: Some(true),
+            too_much: vec![],
             notify_queue: 0.0,
         }
     }
@@ -317,6 +347,8 @@ mod tests {
             log_age_s: Some(60),
             doorbell_held: true,
             leader_held: true,
+            strangers: vec![],
+            owns_watched: 0,
             listeners: 1,
             last_beat_s: Some(2),
             capture_owner: Some("rowcast_capture".into()),
@@ -350,7 +382,9 @@ mod tests {
     #[test]
     fn servers_are_judged() {
         type Case = (&'static str, Verdict, fn(&mut ServerFacts));
-        let cases: [Case; 9] = [
+        let cases: [Case; 11] = [
+            ("powers", Ok, |_| {}),
+            ("powers", Warn, |f| f.too_much = vec!["superuser".into()]),
             ("database", Ok, |_| {}),
             ("version", Fail, |f| f.version_num = 120_022),
             ("tls", Warn, |f| f.local = false),
@@ -381,7 +415,9 @@ mod tests {
     #[test]
     fn the_spine_is_judged() {
         type Case = (&'static str, Verdict, fn(&mut SpineFacts));
-        let cases: [Case; 12] = [
+        let cases: [Case; 14] = [
+            ("locks", Warn, |f| f.strangers = vec!["pid 1".into()]),
+            ("ownership", Warn, |f| f.owns_watched = 1),
             ("stream", Ok, |_| {}),
             ("stream", Warn, |f| f.incarnation = false),
             ("capture", Fail, |f| f.lease_left_s = -5),

@@ -105,7 +105,8 @@ async fn at_most_one_update_per_interval_and_the_last_state_is_never_lost() {
         }
     }
     eprintln!("{n} changes: {updates} updates in {:?}, {native_updates} on the native endpoint", begun.elapsed());
-    assert!(updates <= begun.elapsed().as_millis() / INTERVAL_MS, "{updates} updates in {:?}", begun.elapsed());
+    // The first of each interval, and the interval that has just begun.
+    assert!(updates <= begun.elapsed().as_millis() / INTERVAL_MS + 1, "{updates} updates in {:?}", begun.elapsed());
     assert!(updates >= 3, "{updates}");
     world.server.stop().await;
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod identity;
+mod shares;
 
 use rowcast::app::Config;
 use serde_json::{Value, json};

@@ -119,7 +119,19 @@ impl Page {
                 look();
             }})"
         );
-        self.eval(&wait).await;
+        let ask = json!({"expression": wait, "awaitPromise": true, "returnByValue": true});
+        loop {
+            let answer = self.ask("Runtime.evaluate", ask.clone()).await;
+            // The page that was waited in went to another: wait there.
+            if answer["error"]["message"].as_str().is_some_and(|m| m.contains("navigated")) {
+                continue;
+            }
+            assert!(
+                answer["result"]["exceptionDetails"].is_null() && answer["error"].is_null(),
+                "{condition}: {answer}"
+            );
+            return;
+        }
     }
 
     /// A size in CSS pixels, as a phone or as a desktop.
@@ -148,6 +160,12 @@ impl Page {
     }
 
     async fn call(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.ask(method, params).await;
+        assert!(answer["error"].is_null(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    async fn ask(&mut self, method: &str, params: Value) -> Value {
         self.next_id += 1;
         let id = self.next_id;
         let mut command = json!({"id": id, "method": method, "params": params.clone()});
@@ -172,9 +190,6 @@ impl Page {
                 }
             }
         };
-        let answer =
-            patiently(&format!("{method} {}", params.to_string().chars().take(400).collect::<String>()), answer).await;
-        assert!(answer["error"].is_null(), "{method}: {answer}");
-        answer["result"].clone()
+        patiently(&format!("{method} {}", params.to_string().chars().take(400).collect::<String>()), answer).await
     }
 }

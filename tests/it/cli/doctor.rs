@@ -1,4 +1,5 @@
 use serde_json::Value;
+use sqlx::Connection as _;
 
 use super::{json_lines, migrated, ok, refused, rowcast, text};
 use crate::kit::{Binary, TestDb};
@@ -54,6 +55,42 @@ async fn each_defect_is_named_with_its_cure() {
     ] {
         let (found, text) = verdict(&findings, name);
         assert!(found == word && text.contains(said), "{name}: {found} {text}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_powers_and_strange_holders_are_named() {
+    let db = migrated().await;
+    let (role, stranger) = (format!("doctor_{}", db.name), format!("holder_{}", db.name));
+    db.admin_exec(&format!(
+        "create role {stranger} login;
+         create role {role} login createdb bypassrls in role app, pg_read_all_settings, pg_read_server_files"
+    ))
+    .await;
+    let powers = async |url: String| {
+        let run = Binary::new(&["doctor", "--json"]).env("DATABASE_URL", &url).output().await;
+        let findings = json_lines(&run);
+        let (word, said) = verdict(&findings, "powers");
+        (word.to_owned(), said)
+    };
+    let (word, said) = powers(db.url_as(&role)).await;
+    let named = ["bypassrls", "createdb", "pg_read_server_files"];
+    assert!(word == "warn" && named.iter().all(|power| said.contains(power)), "{said}");
+    let (word, said) = powers(db.admin_url()).await;
+    assert!(word == "warn" && said.contains("superuser") && !said.contains("pg_read_server_files"), "{said}");
+
+    // Any role can take an advisory lock; a writer's own lasts only as long as its transaction.
+    let mut held = sqlx::PgConnection::connect(&db.url_as(&stranger)).await.expect("may connect");
+    for (sql, word) in [
+        ("select pg_advisory_lock(1381257, 2)", "warn"),
+        ("select pg_advisory_unlock_all()", "ok"),
+        ("select pg_advisory_lock(1381257, 1)", "warn"),
+    ] {
+        sqlx::raw_sql(sql).execute(&mut held).await.expect("any role may");
+        let run = rowcast(&db, &["doctor", "--json"]).await;
+        let findings = json_lines(&run);
+        let (found, said) = verdict(&findings, "locks");
+        assert_eq!((found, said.contains(&stranger)), (word, word == "warn"), "{sql}: {said}");
     }
 }
 

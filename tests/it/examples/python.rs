@@ -28,7 +28,9 @@ async fn python_gets_every_event_once_over_a_restart() {
     db.exec("create table note (id int primary key, n numeric)").await;
     db.exec("select rowcast.watch('note', 'notes')").await;
     let serve = async |listen: &str| {
-        let server = Binary::new(&["serve", "--listen", listen]).env("DATABASE_URL", &db.url());
+        let server = Binary::new(&["serve", "--listen", listen])
+            .env("DATABASE_URL", &db.url())
+            .env("ROWCAST_CONNECTION_OPEN", "true");
         server.start().ready().await
     };
     let mut server = serve("127.0.0.1:0").await;

@@ -2,7 +2,10 @@
 
 mod documents;
 mod health;
+mod limits;
 mod pages;
 mod rest;
+mod siege;
 mod sockets;
 mod stream;
+mod tls;

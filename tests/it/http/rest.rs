@@ -227,6 +227,14 @@ async fn what_is_published_keeps_its_text() {
 async fn other_origins_read_only_where_they_are_listed() {
     let config = http::Config { cors_origins: vec!["https://app.example.com".into()], ..Default::default() };
     let open = Server::with(Settings { http: config, ..Default::default() }).await;
+    let config = http::Config { cors_origins: vec!["*".into()], ..Default::default() };
+    let all = Server::with(Settings { http: config, ..Default::default() }).await;
+    let answer = http_client().get(all.url("/api/channels")).header("origin", "https://any.example.com");
+    let answer = answer.send().await.expect("an answer");
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    let allowed = answer.headers()["access-control-allow-headers"].to_str().expect("ASCII");
+    assert!(!answer.headers().contains_key("access-control-allow-credentials") && !allowed.contains("authorization"));
+
     let closed = Server::start().await;
     let cases = [
         (&open, "https://app.example.com", true),
@@ -245,5 +253,9 @@ async fn other_origins_read_only_where_they_are_listed() {
             .header("access-control-request-method", "POST");
         let preflight = preflight.send().await.expect("an answer");
         assert_eq!(preflight.status().is_success(), allowed, "{origin}");
+        let may_send = preflight.headers().get("access-control-allow-headers").map(|v| v.to_str().expect("ASCII"));
+        assert_eq!(may_send.is_some_and(|h| h.contains("authorization")), allowed);
+        let credentials = preflight.headers().get("access-control-allow-credentials");
+        assert_eq!(credentials.is_some_and(|v| v == "true"), allowed);
     }
 }

@@ -41,8 +41,15 @@ impl Binary {
                 command.env_remove(name);
             }
         }
+        // Whoever asks may listen, but where a test is about that.
+        command.env("ROWCAST_CONNECTION_OPEN", "true");
         command.args(args).current_dir(dir.path()).stdin(Stdio::null()).kill_on_drop(true);
         Self { command, dir }
+    }
+
+    /// Where it is, for what starts it itself.
+    pub fn program() -> std::path::PathBuf {
+        env!("CARGO_BIN_EXE_rowcast").into()
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Self {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -97,6 +97,36 @@ impl Client {
             io.flush().await
         };
         patiently("room to send", sent).await.expect("the server still reads");
+    }
+
+    /// A text message that may come too late.
+    pub async fn send_raw(&mut self, text: String) {
+        let _ = patiently("room to send", self.socket.send(Message::text(text))).await;
+    }
+
+    /// The same short text many times, until each was answered, or the connection ends: with the code of its close
+    /// frame.
+    pub async fn flood(mut self, text: &str, times: usize) -> Option<u16> {
+        const CLOSE: u8 = 0x88; // no byte of a JSON frame
+        let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).expect("short"), 0, 0, 0, 0];
+        frame.extend_from_slice(text.as_bytes());
+        let all = frame.repeat(times);
+        let (mut reading, mut writing) = tokio::io::split(self.socket.get_mut());
+        let heard = async {
+            let mut piece = [0; 16 * 1024];
+            let mut answers = 0;
+            while answers < times {
+                let n = reading.read(&mut piece).await.ok().filter(|n| *n > 0)?;
+                answers += piece[..n].iter().filter(|b| **b == b'{').count();
+                if let Some(at) = piece[..n].iter().position(|b| *b == CLOSE) {
+                    return Some(u16::from_be_bytes([*piece.get(at + 2)?, *piece.get(at + 3)?]));
+                }
+            }
+            None
+        };
+        // Whether it could all be said does not matter: it may have been cut off.
+        let said = async { drop(writing.write_all(&all).await) };
+        tokio::join!(heard, said).0
     }
 
     /// The next text message; pings are answered on the way.

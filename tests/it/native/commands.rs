@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use rowcast::connection;
 use rowcast::domain::ReadError;
+use rowcast::{connection, hub};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -154,7 +154,8 @@ async fn before_the_stream_begins_nothing_can_be_subscribed() {
 /// Thousands of commands while the first one waits: the server stops reading, forgets none and answers in order.
 #[tokio::test]
 async fn a_flood_of_commands_waits_in_the_clients_own_socket() {
-    let server = Server::start().await;
+    let hub = hub::Config { frames_in_per_s_max: 0, ..Default::default() };
+    let server = Server::with(Settings { hub, ..Default::default() }).await;
     server.world.state_view("s", |_| Ok("1".into()));
     server.world.hold_snapshots();
     let mut client = server.client().await;

@@ -49,9 +49,80 @@ async fn nothing_is_open_to_everybody() {
     assert_eq!(db.text(open).await, "");
     let loose = "
         select coalesce(string_agg(oid::regprocedure::text, ', '), '') from pg_proc
-         where pronamespace = 'rowcast'::regnamespace and (prosecdef or proname <> all ('{watch,define_channel,nothing}'))
+         where pronamespace = 'rowcast'::regnamespace and (prosecdef or proname <> all ('{watch,define_channel,define_access,nothing}'))
            and not exists (select from unnest(proconfig) c where c = 'search_path=pg_catalog, pg_temp')";
     assert_eq!(db.text(loose).await, "", "a search_path that is not pinned");
+}
+
+/// Of every schema of ours, whatever a later migration adds.
+#[tokio::test]
+async fn whatever_runs_with_anothers_rights_pins_its_search_path_and_is_closed() {
+    let db = TestDb::new().await;
+    db.exec("create table t (id int); select rowcast.watch('t', 't')").await;
+    let ours = "from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname ~ '^rowcast(_|$)'";
+    let loose = format!(
+        "select coalesce(string_agg(p.oid::regprocedure::text, ', '), '') {ours} and p.prosecdef
+         and not exists (select from unnest(p.proconfig) c where c like 'search_path=pg_catalog%')"
+    );
+    assert_eq!(db.text(&loose).await, "", "SECURITY DEFINER, and no search_path");
+    assert_ne!(db.text(&format!("select count(*)::text {ours} and p.prosecdef")).await, "0", "they were looked at");
+    let open = "select coalesce(string_agg(p.oid::regprocedure::text, ', '), '')
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace,
+             aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        where n.nspname ~ '^rowcast(_|$)' and p.prosecdef and a.grantee = 0";
+    assert_eq!(db.text(open).await, "", "executable by PUBLIC");
+}
+
+/// What a table's owner can do by a cast of his own: it runs as the capture function's owner (SECURITY.md).
+#[tokio::test]
+async fn a_hostile_cast_runs_as_the_powerless_role() {
+    let db = TestDb::bare().await;
+    install_as(&db, &db.admin_url()).await;
+    let role = format!("hostile_{}", db.name);
+    db.admin_exec(&format!(
+        "create role {role} login; create schema hostile authorization {role};
+         create table secret (x text); insert into secret values ('s')"
+    ))
+    .await;
+    as_role(
+        &db,
+        &role,
+        "create type hostile.bad as enum ('a');
+         create table hostile.said (who text, outcome text);
+         grant usage on schema hostile to public; grant insert on hostile.said to public;
+         grant select on hostile.said to public;
+         create function hostile.to_json(v hostile.bad) returns json language plpgsql as $$
+         declare attempt text;
+         begin
+           foreach attempt in array array['select x from public.secret', 'select * from rowcast.event',
+             'select * from rowcast.source', 'truncate rowcast.event', 'create table rowcast.mine (x int)',
+             'create function rowcast.f() returns int language sql as ''select 1''', 'create role of_cast',
+             'set role app', 'select rowcast.send(''a'', ''b'', ''1'')']
+           loop
+             begin
+               execute attempt;
+               insert into hostile.said values (current_user, 'did: ' || attempt);
+             exception when others then insert into hostile.said values (current_user, sqlstate || ' ' || attempt);
+             end;
+           end loop;
+           return '1';
+         end $$;
+         create cast (hostile.bad as json) with function hostile.to_json(hostile.bad);
+         create table hostile.t (id int, b hostile.bad)",
+    )
+    .await
+    .unwrap_or_else(|e| panic!("{e}"));
+    db.admin_exec(
+        "set search_path = public; select rowcast.watch('hostile.t', 'h'); insert into hostile.t values (1, 'a')",
+    )
+    .await;
+    let said = db.texts("select who || ' ' || outcome from hostile.said").await;
+    assert_eq!(said.len(), 9, "{said:?}");
+    for outcome in said.into_iter().flatten() {
+        // 0A000: a role cannot be set within SECURITY DEFINER.
+        assert!(outcome.starts_with("rowcast_capture 42501 ") || outcome.ends_with("set role app"), "{outcome}");
+        assert!(!outcome.contains("did:"), "{outcome}");
+    }
 }
 
 #[tokio::test]
@@ -150,6 +221,8 @@ async fn capture_runs_as_a_role_that_can_only_append() {
 async fn install_as(db: &TestDb<'_>, url: &str) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
     let mut files: Vec<_> = std::fs::read_dir(folder).expect("there").map(|f| f.expect("readable").path()).collect();
+    files.retain(|f| f.is_file()); // the reference's have a folder of their own
+    files.retain(|f| f.extension().is_some_and(|e| e == "sql"));
     files.sort();
     let mut session = PgConnection::connect(url).await.unwrap_or_else(|e| panic!("{e} in {}", db.name));
     for file in files {
