@@ -48,6 +48,8 @@ struct Dirty {
 /// Runs until the feed ends.
 pub async fn run(shared: Arc<Shared>, mut feed: mpsc::Receiver<Feed>) {
     let mut dirty = Dirty::default();
+    // Of the drain whose first pieces have been handed over.
+    let mut halfway = false;
     while let Some(item) = feed.recv().await {
         match item {
             Feed::Begin { incarnation, start } => {
@@ -56,6 +58,7 @@ pub async fn run(shared: Arc<Shared>, mut feed: mpsc::Receiver<Feed>) {
                     guard.reload().await;
                 }
                 dirty = Dirty::default();
+                halfway = false;
                 shared.outlet.begin(incarnation, start);
                 shared.forget_sent();
             }
@@ -66,6 +69,10 @@ pub async fn run(shared: Arc<Shared>, mut feed: mpsc::Receiver<Feed>) {
                         guard.reload().await;
                     }
                 }
+                if !last && !halfway {
+                    guard_ahead(&shared).await;
+                }
+                halfway = !last;
                 guard(&shared, &rows).await;
                 dispatch(&shared, &mut dirty, &prev, &cur, &rows, last).await;
                 if last {
@@ -97,6 +104,15 @@ async fn guard(shared: &Shared, rows: &[LogRow]) {
         if let Some(Disconnect { user, reason }) = said {
             guard.disconnect(&user, &reason);
         }
+    }
+}
+
+/// Before the first piece of a drain of several: what its later pieces take from somebody is known to the database, and so
+/// asked for now.
+async fn guard_ahead(shared: &Shared) {
+    if let Some(guard) = shared.guard.get() {
+        guard.reload().await;
+        guard.recheck_all().await;
     }
 }
 
