@@ -132,6 +132,18 @@ impl Roster {
         self.check_all(&guarded.map(|channel| (member, channel.clone())).collect::<Vec<_>>()).await
     }
 
+    /// Those of the guarded channels that are `meant`.
+    async fn check_guarded(&self, meant: impl Fn(&ChannelName) -> bool) {
+        let concerned: Vec<(Arc<dyn Member>, ChannelName)> = {
+            let state = self.state();
+            let channels = state.guarded.iter().filter(|(channel, _)| meant(channel));
+            let pairs = channels.flat_map(|(channel, numbers)| numbers.iter().map(move |n| (channel, n)));
+            pairs.filter_map(|(channel, n)| Some((state.members.get(n)?.member.upgrade()?, channel.clone()))).collect()
+        };
+        let all: Vec<_> = concerned.iter().map(|(member, channel)| (&**member, channel.clone())).collect();
+        self.check_all(&all).await;
+    }
+
     async fn check_all(&self, subscriptions: &[(&dyn Member, ChannelName)]) -> bool {
         if subscriptions.is_empty() {
             return true;
@@ -294,18 +306,15 @@ impl Guard for Roster {
     }
 
     fn recheck<'a>(&'a self, sources: &'a [i32]) -> Boxed<'a, ()> {
-        Box::pin(async move {
-            let concerned: Vec<(Arc<dyn Member>, ChannelName)> = {
-                let state = self.state();
-                let channels = state.guarded.iter().filter(|(channel, _)| self.access.concerns(sources, channel));
-                let pairs = channels.flat_map(|(channel, numbers)| numbers.iter().map(move |n| (channel, n)));
-                pairs
-                    .filter_map(|(channel, n)| Some((state.members.get(n)?.member.upgrade()?, channel.clone())))
-                    .collect()
-            };
-            let all: Vec<_> = concerned.iter().map(|(member, channel)| (&**member, channel.clone())).collect();
-            self.check_all(&all).await;
-        })
+        Box::pin(self.check_guarded(|channel| self.access.concerns(sources, channel)))
+    }
+
+    fn recheck_all(&self) -> Boxed<'_, ()> {
+        Box::pin(self.check_guarded(|_| true))
+    }
+
+    fn is_guarded(&self, channel: &ChannelName) -> bool {
+        self.access.is_guarded(channel)
     }
 
     fn disconnect(&self, user: &str, reason: &str) {

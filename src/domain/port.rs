@@ -44,7 +44,7 @@ pub trait Drains: Send + Sync {
 }
 
 /// Who may go on listening, as the router sees it. Revocation comes before content: the dispatcher waits for `recheck`
-/// before it hands over the rows that it was called for.
+/// before it hands over anything of a drain, and a reading waits for the drains that it has seen.
 pub trait Guard: Send + Sync {
     /// The configuration has changed: the rules are read again, and where they differ, everybody is checked.
     fn reload(&self) -> Boxed<'_, ()>;
@@ -53,6 +53,10 @@ pub trait Guard: Send + Sync {
     /// Changes of these sources are about to be shown. Ends when everybody whom they concern may still listen or is cut
     /// off; within a bound, at which those are cut off of whom it is not known.
     fn recheck<'a>(&'a self, sources: &'a [i32]) -> Boxed<'a, ()>;
+    /// The same for all that any rule reads.
+    fn recheck_all(&self) -> Boxed<'_, ()>;
+    /// Can a change of data take this channel from somebody who listens to it?
+    fn is_guarded(&self, channel: &ChannelName) -> bool;
     /// The user's connections end.
     fn disconnect(&self, user: &str, reason: &str);
 }

@@ -48,14 +48,16 @@ struct Dirty {
 /// Runs until the feed ends.
 pub async fn run(shared: Arc<Shared>, mut feed: mpsc::Receiver<Feed>) {
     let mut dirty = Dirty::default();
+    // Of the drain whose first pieces have been handed over.
+    let mut halfway = false;
     while let Some(item) = feed.recv().await {
         match item {
             Feed::Begin { incarnation, start } => {
                 shared.reload().await;
-                if let Some(guard) = shared.guard.get() {
-                    guard.reload().await;
-                }
+                // What took a channel from somebody while the stream was away is in no drain.
+                guard_ahead(&shared).await;
                 dirty = Dirty::default();
+                halfway = false;
                 shared.outlet.begin(incarnation, start);
                 shared.forget_sent();
             }
@@ -66,6 +68,10 @@ pub async fn run(shared: Arc<Shared>, mut feed: mpsc::Receiver<Feed>) {
                         guard.reload().await;
                     }
                 }
+                if !last && !halfway {
+                    guard_ahead(&shared).await;
+                }
+                halfway = !last;
                 guard(&shared, &rows).await;
                 dispatch(&shared, &mut dirty, &prev, &cur, &rows, last).await;
                 if last {
@@ -97,6 +103,15 @@ async fn guard(shared: &Shared, rows: &[LogRow]) {
         if let Some(Disconnect { user, reason }) = said {
             guard.disconnect(&user, &reason);
         }
+    }
+}
+
+/// Before a new stream, and before the first piece of a drain of several: what is taken from somebody by rows that come
+/// late, or never, is known to the database, and so asked for now.
+async fn guard_ahead(shared: &Shared) {
+    if let Some(guard) = shared.guard.get() {
+        guard.reload().await;
+        guard.recheck_all().await;
     }
 }
 

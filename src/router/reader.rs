@@ -183,6 +183,10 @@ impl Reader {
             let values: Vec<Vec<String>> = keys.iter().map(|k| self.values(k)).collect();
             self.shared.stats.view_reads.fetch_add(1, Ordering::Relaxed);
             match self.shared.store.read_view(&self.family.read_sql, &values).await {
+                Ok(read) if !self.shared.may_show(&keys, &read.snapshot).await => {
+                    self.put_back(&mut batch, keys.into_iter().chain(parts.drain(..).flatten()));
+                    tokio::time::sleep(Duration::from_millis(self.shared.config.retry_ms)).await;
+                }
                 Ok(read) => {
                     let snapshot = Arc::new(read.snapshot);
                     for (key, data) in keys.iter().zip(read.data) {

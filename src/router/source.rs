@@ -14,8 +14,8 @@ use super::reader::Reader;
 use super::replay::Replayer;
 use super::routing::{Family, Route, Routing};
 use crate::domain::{
-    Boxed, ChannelName, Cursor, FamilyInfo, Feed, Guard, Outlet, Position, ReadError, Reading, ReplayError, Replayed,
-    Source,
+    Boxed, ChannelName, Cursor, Drains, FamilyInfo, Feed, Guard, Outlet, Position, ReadError, Reading, ReplayError,
+    Replayed, Snapshot, Source,
 };
 use crate::store::{Store, StoreError};
 
@@ -38,6 +38,7 @@ pub struct Shared {
     pub stats: Stats,
     /// Set before the first client comes.
     pub guard: OnceLock<Arc<dyn Guard>>,
+    drains: OnceLock<Arc<dyn Drains>>,
     routing: RwLock<Arc<Routing>>,
     readers: Mutex<HashMap<Arc<str>, Arc<Reader>>>,
     key_finders: Mutex<HashMap<i32, Arc<KeyFinder>>>,
@@ -59,6 +60,7 @@ impl Router {
             clock,
             stats: Stats::default(),
             guard: OnceLock::new(),
+            drains: OnceLock::new(),
             routing: RwLock::default(),
             readers: Mutex::default(),
             key_finders: Mutex::default(),
@@ -67,8 +69,10 @@ impl Router {
         (Self { replayer: Replayer::new(shared.clone()), shared }, task)
     }
 
-    /// Who is asked before content goes out that a rule of access reads. Once, before the first client comes.
-    pub fn guard_by(&self, guard: Arc<dyn Guard>) {
+    /// Who is asked before content goes out, and how a reading catches up with what took it from somebody. Once, before the
+    /// first client comes.
+    pub fn guard_by(&self, guard: Arc<dyn Guard>, drains: Arc<dyn Drains>) {
+        let _ = self.shared.drains.set(drains);
         let _ = self.shared.guard.set(guard);
     }
 
@@ -176,6 +180,16 @@ impl Shared {
         // A changed view may show something else.
         changed.iter().for_each(Reader::mark_all);
         self.stats.reloads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// May what was read of these channels be shown? Where data can take one of them from somebody, what the reading has
+    /// seen must have been drained first, so that whoever lost it is cut off. False: that cannot be said now.
+    pub async fn may_show(&self, channels: &[ChannelName], seen: &Snapshot) -> bool {
+        let (Some(guard), Some(drains)) = (self.guard.get(), self.drains.get()) else { return true };
+        if !channels.iter().any(|channel| guard.is_guarded(channel)) {
+            return true;
+        }
+        self.outlet.settled().is_some_and(|settled| settled.covers(seen)) || drains.barrier().await
     }
 
     pub fn reader(&self, family: &Family) -> Option<Arc<Reader>> {
