@@ -38,7 +38,7 @@ impl Default for Config {
 }
 
 /// Ours, and of others what is wrong: at `info` they tell of their insides.
-const INFO: &str = "info,poem::server=warn,tokio_cron_scheduler=warn";
+const INFO: &str = "info,poem=warn,tokio_cron_scheduler=warn";
 
 /// Sends the process's logs to stderr; stdout belongs to the commands. Once per process.
 pub fn init(config: &Config) -> Result<(), LoggingError> {
@@ -95,7 +95,7 @@ mod tests {
             let span = tracing::info_span!("listener.drain", rows = 3);
             let _in = span.enter();
             tracing::info!(took_ms = 7, "drained");
-            tracing::info!(target: "tokio_cron_scheduler::job_scheduler", "Uninited");
+            tracing::info!(target: "tokio_cron_scheduler", "Uninited");
             tracing::debug!("aside");
         });
         String::from_utf8(sink.0.lock().expect("no writer panics").clone()).expect("text")

@@ -175,6 +175,7 @@ const DYNAMIC_SQL: &[(&str, usize)] = &[
     ("0132_found.sql", 3),
     ("0200_identity.sql", 5),
     ("0201_access.sql", 3),
+    ("0215_unwatch.sql", 1),
     ("reference/0001_ground.sql", 1),
     ("reference/0002_orders.sql", 3),
     ("reference/0003_learning.sql", 2),

@@ -298,3 +298,23 @@ async fn a_separator_within_a_key_opens_nobody_elses_channel() {
     assert_eq!(frame["data"]["body"], "own", "{}", frame.raw);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn unwatching_a_table_leaves_what_a_rule_reads_recorded() {
+    let db = TestDb::new().await;
+    db.exec(ORDERS).await;
+    db.exec("create table note (id int primary key); select rowcast.watch('note', 'orders:{id}')").await;
+    let key = KeyFile::new();
+    let server = Server::with(&db.url(), |c| key.tokens(c)).await;
+    let mut max = client(&server, "max").await;
+    assert_eq!(subscribe(&mut max, "orders:1").await["type"], "subscribed");
+    assert_eq!(db.text("select rowcast.unwatch('orders')::text").await, "1");
+    let refused = db.try_exec("select rowcast.unwatch('orders', 'rowcast.access')").await.expect_err("a rule reads it");
+    assert!(refused.to_string().contains("the access rule of orders:{id} reads public.orders"), "{refused}");
+    db.exec("update orders set booster = 'moe' where id = 1; insert into note values (1)").await;
+    assert_eq!(max.skip_to("unsubscribed").await.str_of("code"), "access_lost");
+    // With the rule, its reading goes, too.
+    db.exec("select rowcast.undefine_access('orders:{id}')").await;
+    assert_eq!(db.text("select string_agg(\"table\", ' ') from rowcast.watched()").await, "note");
+    server.stop().await;
+}
