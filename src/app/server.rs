@@ -107,8 +107,9 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
 
     let drains = Arc::new(listener.clone());
     let auth = super::auth::open(&config, &store, &clock).await.context("[auth]")?;
-    let shared = Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains.clone(), auth)
-        .context("[connection]")?;
+    let shared =
+        Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains.clone(), auth)
+            .context("[connection]")?;
     router.guard_by(shared.roster.clone(), drains);
     crate::domain::Guard::reload(&*shared.roster).await;
     crate::connection::start_clock(&shared.roster);

@@ -2,6 +2,7 @@
 
 mod access;
 mod identity;
+mod revocation;
 mod shares;
 
 use rowcast::app::Config;
