@@ -61,4 +61,6 @@ pub enum Credential {
 pub struct Caller {
     pub identity: Arc<Identity>,
     pub credential: Credential,
+    /// How many disconnected users had been heard of when this was about to be found out: later ones concern it.
+    pub mark: u64,
 }
