@@ -66,7 +66,7 @@ function show(row, moved) {
   pair.rate.toggleAttribute("data-long", row.rate.length > 12);
   const base = moved && before ? before : row.previous;
   const percent = base ? ((Number(row.rate) - Number(base)) / Number(base)) * 100 : 0;
-  const way = showChange(pair.change, percent, base ? `${Math.abs(percent).toFixed(2)} %` : "");
+  const way = showChange(pair.change, percent, base ? told(Math.abs(percent)) : "");
   // Where the table has it: how sure the rate is, and who quoted it.
   const sure = row.expired ? "expired" : row.cached ? `${row.confidence}, last good` : row.confidence;
   pair.meta.textContent = [sure, byHand(row.held_until) || row.sources?.join(", ")].filter(Boolean).join(" · ");
@@ -124,6 +124,11 @@ async function history(pair) {
   return points.map((/** @type {{ at: string, rate: string }} */ p) => ({ at: Date.parse(p.at), value: p.rate }));
 }
 
+/** @param {number} percent */
+function told(percent) {
+  return percent > 0 && percent < 0.005 ? "< 0.01 %" : `${percent.toFixed(2)} %`;
+}
+
 /** Groups the digits before the point; the digits themselves stay as they came. */
 function grouped(text) {
   const [whole, fraction] = text.split(".");
@@ -142,7 +147,7 @@ function filter() {
   const words = /** @type {HTMLInputElement} */ ($("filter")).value.toUpperCase().split(/[^A-Z]+/).filter(Boolean);
   let shown = 0;
   for (const [key, { item }] of pairs) {
-    item.hidden = !words.every((w) => key.includes(w));
+    item.hidden = !words.every((w) => key.includes(w) || key.replace("_", "").includes(w));
     if (!item.hidden) shown += 1;
   }
   $("shown").textContent = pairs.size ? `${shown} of ${pairs.size} pairs` : "";

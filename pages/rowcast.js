@@ -339,6 +339,8 @@ class Line {
     };
     globalThis.addEventListener?.("online", this.#wake);
     globalThis.addEventListener?.("offline", this.#gone);
+    globalThis.addEventListener?.("pagehide", this.#leave);
+    globalThis.addEventListener?.("pageshow", this.#wake);
     globalThis.document?.addEventListener("visibilitychange", this.#wake);
   }
 
@@ -404,6 +406,8 @@ class Line {
   close() {
     globalThis.removeEventListener?.("online", this.#wake);
     globalThis.removeEventListener?.("offline", this.#gone);
+    globalThis.removeEventListener?.("pagehide", this.#leave);
+    globalThis.removeEventListener?.("pageshow", this.#wake);
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
     this.#drop("closed by the page");
     this.#tell({ phase: "closed", retryAt: null, reason: "closed by the page", code: 1000 });
@@ -513,6 +517,18 @@ class Line {
     if (this.#status.phase === "closed") return;
     this.#drop("the network is gone");
     this.#tell({ phase: "offline", retryAt: null, reason: "the network is gone", code: null });
+  };
+
+  /**
+   * A page that the browser keeps for the way back stands still, its socket open: nobody would read what the server sends.
+   *
+   * @param {globalThis.Event} e
+   */
+  #leave = (e) => {
+    const { phase } = this.#status;
+    if (!(/** @type {PageTransitionEvent} */ (e).persisted) || phase === "closed" || phase === "offline") return;
+    this.#drop("the page was left");
+    this.#tell({ phase: "waiting", retryAt: null, reason: "the page was left", code: null });
   };
 
   /** @param {Partial<Status>} change */

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::connection::endpoint::{self, Auth, Clock, Door, Endpoint, Functions, Refusal, Reject};
 use crate::connection::{Shared, Visit};
 use crate::domain::{Boxed, Pattern};
-use crate::http::{ApiError, Credentials, ProblemCode, SocketRoute};
+use crate::http::{ApiError, Credentials, PROTOCOL, ProblemCode, SocketRoute};
 use crate::protocol::fx_engine::FxEngine;
 use crate::protocol::remittance::Remittance;
 use crate::protocol::{Dialects, Talk};
@@ -52,7 +52,8 @@ fn socket(shared: Arc<Shared>, endpoint: Arc<Endpoint>) -> SocketRoute {
     let (hall, door) = (shared.clone(), endpoint.clone());
     SocketRoute {
         path: endpoint.path.clone(),
-        protocols: &[],
+        // A browser gives up a connection of which none of its subprotocols is chosen, and one of them may carry the token.
+        protocols: &[PROTOCOL],
         credentials: match (endpoint.door.auth, endpoint.door.reject) {
             (Auth::None, _) => Credentials::Ignored,
             (_, Reject::Http) => Credentials::Checked,

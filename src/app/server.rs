@@ -32,7 +32,7 @@ use crate::protocol::Dialects;
 use crate::router::Router;
 use crate::scheduler::{Job, Runner, Scheduler};
 use crate::shutdown::Shutdown;
-use crate::store::{MigrationSet, Store};
+use crate::store::{MigrationSet, Store, StoreError};
 
 /// Pieces of drains on their way to the router. A piece is bounded in rows and bytes by the listener.
 const FEED_PIECES_MAX: usize = 16;
@@ -53,6 +53,9 @@ pub enum StartError {
     AddressInUse { address: String },
     #[error("the schema of this database is not up to date: {pending} migrations are missing")]
     Unmigrated { pending: usize },
+    /// Mended in the configuration.
+    #[error(transparent)]
+    Settings(anyhow::Error),
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
@@ -83,6 +86,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         None => url.clone(),
     };
     let store = Store::new(&url, config.store.clone()).with_direct(&listen_url);
+    store.reach().await.map_err(anyhow::Error::from)?;
     let pending = store.pending(MigrationSet::Core).await.context("cannot look at the database")?;
     if !pending.is_empty() {
         return Err(StartError::Unmigrated { pending: pending.len() });
@@ -94,7 +98,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
 
     let clock: Clock = Arc::new(|| chrono::Utc::now().timestamp_micros());
     let mut dialects = Dialects::native();
-    let endpoints = Endpoints::new(&config, &store, &mut dialects, &clock).await?;
+    let endpoints = Endpoints::new(&config, &store, &mut dialects, &clock).await.map_err(settings)?;
     let hub = Hub::start(config.hub.clone(), dialects.into_vec()).context("cannot start the hub")?;
     let (feed, fed) = mpsc::channel(FEED_PIECES_MAX);
     let outlet = Arc::new(hub.clone());
@@ -106,7 +110,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     }
 
     let drains = Arc::new(listener.clone());
-    let auth = super::auth::open(&config, &store, &clock).await.context("[auth]")?;
+    let auth = super::auth::open(&config, &store, &clock).await.context("[auth]").map_err(settings)?;
     let shared =
         Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains.clone(), auth)
             .context("[connection]")?;
@@ -114,7 +118,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     crate::domain::Guard::reload(&*shared.roster).await;
     crate::connection::start_clock(&shared.roster);
     let readiness = readiness(&listener, log.clone());
-    let rates = Rates::new(&config, &store).map_err(anyhow::Error::from)?;
+    let rates = Rates::new(&config, &store).map_err(|e| settings(e.into()))?;
     let runner = runner(&config, &store, rates.as_ref()).await?;
     let mut metrics = numbers::metrics(&listener, &router, &hub, &shared, &store, log.clone());
     numbers::of_jobs(&mut metrics, runner.counts(), rates.map(|rates| rates.counts()));
@@ -140,7 +144,10 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         HttpError::Listen { address, source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             StartError::AddressInUse { address }
         }
-        other => StartError::Other(other.into()),
+        HttpError::Listen { ref source, .. } if source.kind() != std::io::ErrorKind::InvalidInput => {
+            StartError::Other(error.into())
+        }
+        other => settings(other.into()),
     })?;
     let jobs = config.scheduler.enabled.then(|| runner.beat()).into_iter().chain(extras.jobs).collect();
     Ok(Running {
@@ -211,10 +218,18 @@ impl Running {
 }
 
 /// With rowcast's own jobs: the rates' refresh, where a provider is configured.
-async fn runner(config: &Config, store: &Store, rates: Option<&Rates>) -> anyhow::Result<Runner> {
+/// What the configuration asks for cannot be, unless it was the database that failed.
+fn settings(error: anyhow::Error) -> StartError {
+    match error.chain().any(|cause| cause.is::<StoreError>()) {
+        true => StartError::Other(error),
+        false => StartError::Settings(error),
+    }
+}
+
+async fn runner(config: &Config, store: &Store, rates: Option<&Rates>) -> Result<Runner, StartError> {
     let cron = config.rates.refresh_cron.as_str();
     if rates.is_some() {
-        Job::check(cron).map_err(|why| anyhow::anyhow!("[rates] refresh_cron: {why}"))?;
+        Job::check(cron).map_err(|why| settings(anyhow::anyhow!("[rates] refresh_cron: {why}")))?;
     }
     store.own_job(JOB, rates.map(|_| cron)).await.context("cannot register the job of the rates")?;
     if let Some(rates) = rates {

@@ -85,9 +85,22 @@ impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         match error.downcast::<StoreError>() {
             Ok(error) => error.into(),
-            Err(error) => Self::new(format!("{error:#}")),
+            Err(error) => Self::new(told(&error)),
         }
     }
+}
+
+/// An error and its causes, each said once: many an error has its cause in its own words already.
+pub fn told(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if cause.starts_with(&said) {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 impl From<AddressError> for Failure {
@@ -184,6 +197,22 @@ mod tests {
             ("host=h password=s3cret user=u", "host=h password=*** user=u"),
         ] {
             assert_eq!(without_passwords(text), want);
+        }
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let chain = |said: &[&str]| {
+            let (last, above) = said.split_last().expect("one at least");
+            above.iter().rev().fold(anyhow::anyhow!("{last}"), |e, said| e.context(said.to_string()))
+        };
+        for (errors, want) in [
+            (&["cannot start", "no socket"][..], "cannot start: no socket"),
+            (&["cannot read x: no such file", "no such file"], "cannot read x: no such file"),
+            (&["[auth]", "[auth] needs a key"], "[auth] needs a key"),
+            (&["[auth]", "cannot read x: gone", "gone"], "[auth]: cannot read x: gone"),
+        ] {
+            assert_eq!(told(&chain(errors)), want);
         }
     }
 

@@ -14,7 +14,9 @@ use super::out::Out;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: rowcast send dashboard notice '{\"text\": \"back in five minutes\"}'")]
 pub struct Send {
+    /// Such as orders:42
     channel: String,
+    /// What happened, in a word of yours
     event: String,
     /// JSON, or - to read it from stdin
     #[arg(default_value = "null", value_parser = payload)]

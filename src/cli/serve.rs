@@ -3,6 +3,7 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 
 use super::Failure;
+use super::failure::told;
 use super::globals::{Globals, runtime};
 use super::migrate::{migrate, migrate_reference};
 use super::out::Out;
@@ -110,6 +111,7 @@ pub fn refused(error: StartError) -> Failure {
         StartError::Unmigrated { .. } => {
             Failure::new(error.to_string()).hint("Run `rowcast migrate` on it first, or serve with --migrate.")
         }
+        StartError::Settings(error) => Failure::usage(told(&error)),
         StartError::Other(error) => error.into(),
     }
 }

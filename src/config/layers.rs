@@ -13,6 +13,8 @@ use super::{Config, ConfigError, DEFAULT, Origin, Sources};
 
 const FILE: &str = "rowcast.toml";
 const FILE_VARIABLE: &str = "ROWCAST_CONFIG";
+/// Who `rowcast tail` is.
+const TOKEN_VARIABLE: &str = "ROWCAST_TOKEN";
 /// The section whose keys are not known beforehand.
 const OPEN: &str = "endpoint.";
 const PREFIX: &str = "ROWCAST_";
@@ -62,7 +64,7 @@ impl Layers {
     fn culprit(&self, message: &str) -> ConfigError {
         for (key, (value, origin)) in &self.0 {
             if let Err(e) = Config::deserialize(nested([(key.as_str(), value)])) {
-                let message = e.message().trim().to_owned();
+                let message = in_words(e.message().trim());
                 return ConfigError::Value { origin: origin.clone(), key: key.clone(), message };
             }
         }
@@ -118,7 +120,7 @@ impl Layers {
         if let Some((_, key)) = SPECIAL.iter().find(|(special, _)| *special == name) {
             return Ok(Some((*key).to_owned()));
         }
-        if !name.starts_with(PREFIX) || name == FILE_VARIABLE || is_service_link(name) {
+        if !name.starts_with(PREFIX) || [FILE_VARIABLE, TOKEN_VARIABLE].contains(&name) || is_service_link(name) {
             return Ok(None);
         }
         if let Some(key) = self.0.keys().find(|key| variable(key) == name) {
@@ -220,4 +222,13 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+/// Whoever writes a setting does not know the types of Rust.
+fn in_words(message: &str) -> String {
+    let typed = message.rsplit_once("expected ").filter(|(_, t)| matches!(*t, "u8" | "u16" | "u32" | "u64" | "usize"));
+    match typed {
+        Some((said, _)) => format!("{said}expected a whole number, 0 or more"),
+        None => message.to_owned(),
+    }
 }

@@ -75,9 +75,14 @@ fn an_error_names_the_place_and_the_nearest_setting() {
             "[shutdown]\n\ngrace_ms = \"soon\"",
             &[],
             &[],
-            "FILE:3: shutdown.grace_ms: invalid type: string \"soon\", expected u64",
+            "FILE:3: shutdown.grace_ms: invalid type: string \"soon\", expected a whole number, 0 or more",
         ),
-        ("[shutdown]\ngrace_ms = -1", &[], &[], "FILE:2: shutdown.grace_ms: invalid value: integer `-1`, expected u64"),
+        (
+            "[shutdown]\ngrace_ms = -1",
+            &[],
+            &[],
+            "FILE:2: shutdown.grace_ms: invalid value: integer `-1`, expected a whole number, 0 or more",
+        ),
         (
             "",
             &[("ROWCAST_LOG_FORMAT", "xml")],

@@ -59,6 +59,14 @@ impl Admission {
         self.ask(Action::Listen, identity, channel).await
     }
 
+    /// Of many channels those that may be listened to. One question for all of them, not one for each.
+    pub async fn listenable<'c>(&self, identity: &Identity, channels: &'c [ChannelName]) -> Vec<&'c ChannelName> {
+        let listed: Vec<&ChannelName> = channels.iter().filter(|channel| self.lists(channel)).collect();
+        let questions: Vec<_> = listed.iter().map(|channel| (identity, *channel)).collect();
+        let verdicts = self.access.ask_all(Action::Listen, &questions, None).await;
+        listed.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Allowed).map(|(c, _)| c).collect()
+    }
+
     pub async fn may_publish(&self, identity: &Identity, channel: &ChannelName) -> Result<(), Denied> {
         self.ask(Action::Publish, identity, channel).await
     }

@@ -1,5 +1,6 @@
 //! Who a client is, as far as anybody could tell.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::pattern::Pattern;
@@ -43,8 +44,8 @@ pub struct Scope {
     pub publish: Vec<Pattern>,
 }
 
-/// What an identity rests on, and so how it ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// What an identity rests on, and so how it ends. Whoever has a session's key is its user: it shows itself to nobody.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub enum Credential {
     #[default]
     None,
@@ -56,6 +57,17 @@ pub enum Credential {
     ApiKey(i32),
 }
 
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Token => f.write_str("Token"),
+            Self::Session(_) => f.write_str("Session([redacted])"),
+            Self::ApiKey(id) => write!(f, "ApiKey({id})"),
+        }
+    }
+}
+
 /// Who asks, and by what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
@@ -63,4 +75,15 @@ pub struct Caller {
     pub credential: Credential,
     /// How many disconnected users had been heard of when this was about to be found out: later ones concern it.
     pub mark: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sessions_key_is_not_shown() {
+        let caller = Caller { credential: Credential::Session("s3cret".into()), ..Caller::default() };
+        assert!(!format!("{caller:?}").contains("s3cret"));
+    }
 }

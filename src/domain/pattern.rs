@@ -118,6 +118,12 @@ impl Pattern {
 
     /// The parameters' values in `name`, or `None` where it does not match.
     pub fn matches<'n>(&self, name: &'n str) -> Option<Vec<&'n str>> {
+        let theirs = || self.except.iter().any(|p| p.matches(name).is_some());
+        self.values(name).filter(|_| !theirs())
+    }
+
+    /// The same, whoever else matches it.
+    fn values<'n>(&self, name: &'n str) -> Option<Vec<&'n str>> {
         let mut values = Vec::new();
         let mut rest = name;
         let mut parts = self.parts.iter().peekable();
@@ -146,15 +152,18 @@ impl Pattern {
                 }
             }
         }
-        let theirs = || self.except.iter().any(|p| p.matches(name).is_some());
-        (rest.is_empty() && !theirs()).then_some(values)
+        rest.is_empty().then_some(values)
     }
 
     /// The channel's name with `value(i, parameter)` in place of the i-th parameter. `None` where a value is
-    /// missing or empty (SQL null: the row has no such channel) or the result is no valid name.
+    /// missing or empty (SQL null: the row has no such channel), the result is no valid name, or it would be read
+    /// with other values: of `doc:{owner}:{id}`, the owner `a:b` must not come out in a channel of the owner `a`.
     pub fn fill<S: AsRef<str>>(&self, mut value: impl FnMut(usize, &str) -> Option<S>) -> Option<ChannelName> {
         let mut name = String::with_capacity(self.text.len() + 16);
         let mut i = 0;
+        // A single parameter can only be read as it was written.
+        let ambiguous = self.params().nth(1).is_some();
+        let mut places = Vec::new();
         for part in &self.parts {
             match part {
                 Part::Literal(l) => name.push_str(l),
@@ -163,10 +172,17 @@ impl Pattern {
                     if v.as_ref().is_empty() {
                         return None;
                     }
+                    let from = name.len();
                     name.push_str(v.as_ref());
                     i += 1;
+                    if ambiguous {
+                        places.push(from..name.len());
+                    }
                 }
             }
+        }
+        if ambiguous && !self.values(&name)?.into_iter().eq(places.into_iter().map(|place| &name[place])) {
+            return None;
         }
         ChannelName::new(&name).ok()
     }
@@ -251,5 +267,23 @@ mod tests {
         assert_eq!(p.fill(|i, _| Some(["1", ""][i])), None);
         assert_eq!(p.fill(|i, _| Some(["1", "a\nb"][i])), None);
         assert_eq!(p.fill(|_, _| Some("x".repeat(200))), None);
+    }
+
+    #[test]
+    fn a_value_does_not_become_another_by_its_separators() {
+        for (pattern, values, name) in [
+            ("doc:{owner}:{id}", ["eve", "1"], Some("doc:eve:1")),
+            ("doc:{owner}:{id}", ["eve", "x:1"], Some("doc:eve:x:1")),
+            ("doc:{owner}:{id}", ["eve:x", "1"], None),
+            ("doc:{owner}:{id}", [":", "1"], Some("doc:::1")),
+            ("doc:{owner}:{id}", ["eve:", "1"], None),
+            ("{a}-{b}!", ["x", "y!"], Some("x-y!!")),
+            ("{a}-{b}!", ["ü-", "y"], None),
+        ] {
+            let filled = Pattern::parse(pattern).expect(pattern).fill(|i, _| Some(values[i]));
+            assert_eq!(filled.as_ref().map(ChannelName::as_str), name, "{pattern} {values:?}");
+        }
+        let one = Pattern::parse("o:{id}!").expect("valid");
+        assert_eq!(one.fill(|_, _| Some("a!:b")).expect("one value").as_str(), "o:a!:b!");
     }
 }

@@ -158,6 +158,15 @@ pub fn authenticated(identity: &Identity) -> Result<(), ApiError> {
     }
 }
 
+/// What is only for the application's staff, and for servers whose key was made with `admin`.
+pub fn staff(identity: &Identity) -> Result<(), ApiError> {
+    authenticated(identity)?;
+    match identity.staff {
+        true => Ok(()),
+        false => Err(ApiError::new(ProblemCode::Forbidden, "You do not have permission to perform this action.")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

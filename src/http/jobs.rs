@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use super::health::Database;
+use super::identify::staff;
 use super::problem::{ApiError, ProblemCode};
 use super::rest::{Tag, not_ready};
+use crate::domain::Caller;
 use crate::store::{JobRunRow, JobStatus};
 
 /// None: to be described only.
@@ -104,8 +107,11 @@ const LIMIT_MAX: u64 = 1000;
 #[OpenApi(tag = "Tag::Jobs")]
 impl JobsApi {
     /// List jobs
+    ///
+    /// Jobs are for staff, and for API keys made with `admin`.
     #[oai(path = "/jobs", method = "get")]
-    async fn list(&self) -> Result<Json<Jobs>, ApiError> {
+    async fn list(&self, caller: Data<&Caller>) -> Result<Json<Jobs>, ApiError> {
+        staff(&caller.identity)?;
         let jobs = self.database()?.jobs().await?;
         Ok(Json(Jobs { jobs: jobs.into_iter().map(Job::of).collect() }))
     }
@@ -115,7 +121,8 @@ impl JobsApi {
     /// The same as `select rowcast.run_job(name)`. It runs on the instance that runs the jobs, as the role that scheduled it. While
     /// one waits to begin, asking again gives the same.
     #[oai(path = "/jobs/:name/runs", method = "post")]
-    async fn run(&self, name: Path<String>) -> Result<AskedResponse, ApiError> {
+    async fn run(&self, caller: Data<&Caller>, name: Path<String>) -> Result<AskedResponse, ApiError> {
+        staff(&caller.identity)?;
         match self.database()?.ask_job_run(&name.0).await? {
             Some(run) => Ok(AskedResponse::Accepted(Json(Asked { job: name.0, run }))),
             None => Err(no_job(&name.0)),
@@ -126,11 +133,13 @@ impl JobsApi {
     #[oai(path = "/jobs/:name/runs", method = "get")]
     async fn runs(
         &self,
+        caller: Data<&Caller>,
         name: Path<String>,
         /// How many runs, 1 to 1000
         #[oai(default = "limit_default", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u64>,
     ) -> Result<Json<Runs>, ApiError> {
+        staff(&caller.identity)?;
         let runs = self.database()?.job_runs(&name.0, limit.0.min(LIMIT_MAX) as i64).await?;
         let runs = runs.ok_or_else(|| no_job(&name.0))?;
         Ok(Json(Runs { runs: runs.into_iter().map(Run::of).collect() }))

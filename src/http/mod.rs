@@ -169,15 +169,15 @@ pub fn openapi_yaml() -> String {
     rest::service_of_nothing().spec_yaml()
 }
 
-/// The subprotocol that a client of `/ws` may name.
-const NATIVE_PROTOCOL: &str = "rowcast.v1";
+/// The subprotocol that a client may name, with or without its token beside it (`bearer.TOKEN`).
+pub const PROTOCOL: &str = "rowcast.v1";
 
 fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Cors>) -> Result<Route, HttpError> {
     let Parts { shared, database, readiness, metrics, pages, mint, sockets, rates, reference, grace: _ } = parts;
     let adopt = shared.clone();
     let native = SocketRoute {
         path: "/ws".into(),
-        protocols: &[NATIVE_PROTOCOL],
+        protocols: &[PROTOCOL],
         credentials: Credentials::Checked,
         admit: None,
         adopt: Arc::new(move |transport, visit| {

@@ -10,8 +10,8 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use crate::domain::Caller;
 
 use super::health::Database;
-use super::identify::authenticated;
-use super::problem::{ApiError, ProblemCode};
+use super::identify::staff;
+use super::problem::ApiError;
 use super::rest::{Tag, not_ready};
 
 pub(super) struct UsersApi(pub Option<Arc<dyn Database>>);
@@ -53,11 +53,7 @@ impl UsersApi {
         body: Json<Disconnect>,
     ) -> Result<DisconnectResponse, ApiError> {
         let database = self.0.as_ref().ok_or_else(not_ready)?;
-        authenticated(&caller.identity)?;
-        if !caller.identity.staff {
-            let detail = "You do not have permission to perform this action.";
-            return Err(ApiError::new(ProblemCode::Forbidden, detail));
-        }
+        staff(&caller.identity)?;
         database.disconnect(&user.0, &body.0.reason).await?;
         Ok(DisconnectResponse::Accepted(Json(Disconnected { user: user.0 })))
     }

@@ -54,9 +54,8 @@ pub async fn run(shared: Arc<Shared>, mut feed: mpsc::Receiver<Feed>) {
         match item {
             Feed::Begin { incarnation, start } => {
                 shared.reload().await;
-                if let Some(guard) = shared.guard.get() {
-                    guard.reload().await;
-                }
+                // What took a channel from somebody while the stream was away is in no drain.
+                guard_ahead(&shared).await;
                 dirty = Dirty::default();
                 halfway = false;
                 shared.outlet.begin(incarnation, start);
@@ -107,8 +106,8 @@ async fn guard(shared: &Shared, rows: &[LogRow]) {
     }
 }
 
-/// Before the first piece of a drain of several: what its later pieces take from somebody is known to the database, and so
-/// asked for now.
+/// Before a new stream, and before the first piece of a drain of several: what is taken from somebody by rows that come
+/// late, or never, is known to the database, and so asked for now.
 async fn guard_ahead(shared: &Shared) {
     if let Some(guard) = shared.guard.get() {
         guard.reload().await;

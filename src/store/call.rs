@@ -20,8 +20,9 @@ pub struct Called {
     pub json: Option<String>,
 }
 
-/// Texts that are not what the function takes (`abc` for a number): there is no such thing, which is no error.
-const NOT_A_VALUE: [&str; 4] = ["22P02", "22003", "22007", "22008"];
+/// Texts that are not what the function takes (`abc` for a number, or a NUL, which no text of Postgres has): there is no
+/// such thing, which is no error.
+const NOT_A_VALUE: [&str; 5] = ["22P02", "22003", "22007", "22008", "22021"];
 
 impl Store {
     /// The function of this name (`schema.name`) that takes so many arguments; None: there is none that we may call.

@@ -37,6 +37,9 @@ impl Default for Config {
     }
 }
 
+/// Ours, and of others what is wrong: at `info` they tell of their insides.
+const INFO: &str = "info,poem::server=warn,tokio_cron_scheduler=warn";
+
 /// Sends the process's logs to stderr; stdout belongs to the commands. Once per process.
 pub fn init(config: &Config) -> Result<(), LoggingError> {
     let terminal = std::io::stderr().is_terminal();
@@ -49,8 +52,9 @@ fn subscriber<W>(config: &Config, terminal: bool, to: W) -> Result<Box<dyn Subsc
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&config.level)
-        .map_err(|source| LoggingError::Level { level: config.level.clone(), source })?;
+    let level = if config.level == "info" { INFO } else { &config.level };
+    let filter =
+        EnvFilter::try_new(level).map_err(|source| LoggingError::Level { level: config.level.clone(), source })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(to);
     let text = config.format == Format::Text || (config.format == Format::Auto && terminal);
     Ok(if text {
@@ -91,6 +95,7 @@ mod tests {
             let span = tracing::info_span!("listener.drain", rows = 3);
             let _in = span.enter();
             tracing::info!(took_ms = 7, "drained");
+            tracing::info!(target: "tokio_cron_scheduler::job_scheduler", "Uninited");
             tracing::debug!("aside");
         });
         String::from_utf8(sink.0.lock().expect("no writer panics").clone()).expect("text")
@@ -113,7 +118,10 @@ mod tests {
     #[test]
     fn a_terminal_gets_text() {
         let text = logged(Format::Auto, "debug", true);
-        assert!(text.contains("drained") && text.contains("aside") && !text.starts_with('{'), "{text}");
+        assert!(
+            text.contains("drained") && text.contains("aside") && text.contains("Uninited") && !text.starts_with('{'),
+            "{text}"
+        );
         assert!(!logged(Format::Text, "info", false).contains('\u{1b}'), "no colour in a file");
     }
 

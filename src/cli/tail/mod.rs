@@ -31,11 +31,15 @@ const SILENCE_MAX: Duration = Duration::from_secs(90);
 #[command(after_help = "On a terminal a line for each event; in a pipe the frames as JSON lines, `reset` ones \
     included: rowcast tail orders:1 | jq .data")]
 pub struct Tail {
+    /// Such as orders:42; several come over one stream
     #[arg(required = true, value_name = "CHANNEL")]
     channels: Vec<String>,
     /// A running server
     #[arg(long, default_value = "http://127.0.0.1:8080", value_parser = server_url)]
     url: Url,
+    /// Who asks: an access token or an API key
+    #[arg(long, env = "ROWCAST_TOKEN", hide_env_values = true, value_parser = one_word)]
+    token: Option<String>,
     /// Go on after this cursor, as an event or a snapshot gave it
     #[arg(long)]
     cursor: Option<String>,
@@ -60,7 +64,7 @@ impl Tail {
         let mut backoff = Backoff::new();
         let mut first = true;
         loop {
-            match open(&client, &url, cursor.as_deref()).await {
+            match open(&client, &url, self.token.as_deref(), cursor.as_deref()).await {
                 Ok(response) => {
                     if !first {
                         note("connected again");
@@ -117,9 +121,12 @@ enum Refusal {
     ForNow(Failure),
 }
 
-async fn open(client: &Client, url: &Url, cursor: Option<&str>) -> Result<Response, Refusal> {
+async fn open(client: &Client, url: &Url, token: Option<&str>, cursor: Option<&str>) -> Result<Response, Refusal> {
     let server = url.origin().ascii_serialization();
     let mut request = client.get(url.clone()).header(ACCEPT, "text/event-stream");
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
     if let Some(cursor) = cursor {
         request = request.header("last-event-id", cursor);
     }
@@ -146,10 +153,10 @@ async fn open(client: &Client, url: &Url, cursor: Option<&str>) -> Result<Respon
     })
 }
 
-/// The sentence in the answer of a refusal: our own errors are JSON with a message.
+/// The sentence in the answer of a refusal: our own are problems with a detail.
 fn reason(body: &str) -> String {
     let json = serde_json::from_str::<serde_json::Value>(body).ok();
-    match json.as_ref().and_then(|v| v["message"].as_str()).unwrap_or(body).lines().next() {
+    match json.as_ref().and_then(|v| v["detail"].as_str()).unwrap_or(body).lines().next() {
         Some(line) if !line.is_empty() => format!(": {}", line.chars().take(200).collect::<String>()),
         _ => String::new(),
     }
@@ -191,6 +198,14 @@ async fn read(
         if show.done() {
             return Ok(String::new());
         }
+    }
+}
+
+/// What may stand in a header. The text itself is a secret, and is not said.
+fn one_word(text: &str) -> Result<String, String> {
+    match !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("a token is one word, of ASCII".into()),
     }
 }
 

@@ -170,9 +170,15 @@ impl Worker for Session {
 
     async fn start_over(&self, conn: ConnId) {
         let _permit = self.shared.resets.acquire().await.expect("never closed");
-        if self.streams.load(Relaxed) {
-            self.show(conn, Shape::Snapshot, true).await;
+        if !self.streams.load(Relaxed) {
+            return;
         }
+        // What happened while the stream was away is gone. Content shows it all the same; who is shown none can be told
+        // only so, and comes again.
+        if self.hears_what_is_not_shown() {
+            return self.shared.hub.close(conn, close::RESTART, Code::StreamRestarted.as_str());
+        }
+        self.show(conn, Shape::Snapshot, true).await;
     }
 }
 
@@ -252,6 +258,11 @@ impl Session {
         if let Some(frame) = command.answer(&values, (self.endpoint.clock)()) {
             self.shared.hub.send(conn, &frame);
         }
+    }
+
+    fn hears_what_is_not_shown(&self) -> bool {
+        let shown = self.shows.as_ref().is_some_and(|c| self.shared.source.family(c).has_view);
+        !self.beside.is_empty() || (!shown && !self.covered.is_empty())
     }
 
     fn leave(&self, conn: ConnId, beside: bool) {

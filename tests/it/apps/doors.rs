@@ -1,8 +1,9 @@
 //! Who may come in: endpoint by person, before the upgrade and after it.
 
 use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use super::{World, world};
+use super::{World, token, world};
 use crate::kit::ws::Client;
 
 const NOBODY: i64 = 0;
@@ -97,5 +98,18 @@ async fn who_may_not_is_told_by_a_close_code_where_that_is_wanted() {
     }
     let mut client = Client::connect(&format!("{}?token=x.y.z", world.url("/ws/leaderboard/", None))).await;
     assert_eq!(client.expect_close().await.code, 4401);
+    world.server.stop().await;
+}
+
+/// A browser cannot set headers, and gives up a connection of which none of its subprotocols is chosen.
+#[tokio::test]
+async fn a_token_comes_as_a_subprotocol_of_which_one_is_chosen() {
+    let world = world("").await;
+    let mut request = world.url("/ws/leaderboard/", None).into_client_request().expect("a request");
+    let offered = format!("rowcast.v1, bearer.{}", token(2));
+    request.headers_mut().insert("sec-websocket-protocol", offered.parse().expect("a value"));
+    let mut client = Client::try_connect(request).await.expect("let in");
+    assert_eq!(client.response.headers()["sec-websocket-protocol"], "rowcast.v1");
+    assert_eq!(client.next().await.str_of("type"), "leaderboard_update");
     world.server.stop().await;
 }

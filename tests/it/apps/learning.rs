@@ -97,3 +97,24 @@ async fn the_leaderboard_comes_at_once_and_when_it_changes() {
     golden("leaderboard_changed", &take(&mut client, 1).await);
     world.server.stop().await;
 }
+
+/// What was missed cannot be shown to them: they are told by being closed, and are counted to when they come again.
+#[tokio::test]
+async fn a_new_stream_is_no_silence_to_those_who_are_shown_no_content() {
+    let world = world("").await;
+    for (path, user) in [("/ws/notifications/", 1), ("/ws/dashboard/", 6), ("/ws/mentor/3/", 3), ("/ws/student/1/", 1)]
+    {
+        let mut client = world.connect(path, Some(user)).await;
+        if !path.contains("/3/") && !path.contains("/1/") {
+            client.next().await;
+        }
+        world.db.exec("select rowcast.reset()").await;
+        let closed = client.expect_close().await;
+        assert_eq!((closed.code, &*closed.reason), (1012, "stream_restarted"), "{path}");
+    }
+    let mut board = world.connect("/ws/leaderboard/", Some(2)).await;
+    let first = board.next().await.raw;
+    world.db.exec("select rowcast.reset()").await;
+    assert_eq!(board.next().await.raw, first, "content is shown anew");
+    world.server.stop().await;
+}

@@ -89,6 +89,7 @@ async fn commands_call_functions_and_answer() {
             json!({"type": "click", "n": "3); drop table clicks"}),
             r#"{"was":null,"id":"5","said":"3);droptableclicks"}"#,
         ),
+        (json!({"type": "click", "n": "\0"}), r#"{"was":null,"id":"5","said":"\u0000"}"#),
         (json!({"type": "click"}), r#"{"was":{"clicks":5},"id":"5","said":null}"#),
         (json!({"type": "fail"}), r#"{"type":"error","message":"Thecommandfailed"}"#),
         (json!({"type": "nothing"}), "[null]"),

@@ -218,3 +218,83 @@ async fn another_user_in_place_keeps_only_what_is_his() {
     assert_eq!(one.skip_to("authenticated").await.str_of("user"), "eve");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_list_of_channels_costs_one_question_whoever_many_there_are() {
+    let db = TestDb::new().await;
+    db.exec(ORDERS).await;
+    db.exec(
+        "create table public.asked (xid xid8 default pg_current_xact_id());
+         create function noted() returns bool language plpgsql as 'begin insert into public.asked default values; return true; end';
+         select rowcast.define_access('orders:{id}', allow =>
+           'noted() and exists (select from orders o where o.id = {id}::int and rowcast.user_id() in (o.customer, o.booster))')",
+    )
+    .await;
+    db.exec("insert into orders select n, 'carl', case when n > 15 then 'max' end from generate_series(3, 20) n").await;
+    let key = KeyFile::new();
+    let server = Server::with(&db.url(), |c| key.tokens(c)).await;
+    let mut carl = client(&server, "carl").await;
+    for id in 1..=20 {
+        assert_eq!(subscribe(&mut carl, &format!("orders:{id}")).await["type"], "subscribed");
+    }
+    let list = async |user: &str| {
+        db.exec("truncate asked").await;
+        let get = http_client().get(server.http("/api/channels?limit=5")).bearer_auth(token(user, json!({})));
+        let body: Value = get.send().await.expect("an answer").json().await.expect("JSON");
+        let channels = body["channels"].as_array().expect("a list");
+        let names = channels.iter().map(|c| c["channel"].as_str().expect("text").to_owned()).collect::<Vec<_>>();
+        let questions = db.text("select count(distinct xid)::text from asked").await;
+        (names.join(" "), body["next"].clone(), questions)
+    };
+    for (user, names, next) in [
+        ("carl", "orders:1 orders:10 orders:11 orders:12 orders:13", json!("orders:13")),
+        ("max", "orders:1 orders:16 orders:17 orders:18 orders:19", json!("orders:19")),
+        ("eve", "", Value::Null),
+    ] {
+        assert_eq!(list(user).await, (names.into(), next, "1".into()), "{user}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_lost_a_channel_while_the_stream_was_away_is_not_let_back_by_its_new_beginning() {
+    let db = TestDb::new().await;
+    db.exec(ORDERS).await;
+    let key = KeyFile::new();
+    let server = Server::with(&db.url(), |c| key.tokens(c)).await;
+    let mut max = client(&server, "max").await;
+    assert_eq!(subscribe(&mut max, "orders:1").await["type"], "subscribed");
+    max.skip_to("snapshot").await;
+    // The row that says so is of the life before: nobody drains it.
+    db.exec("begin; update orders set booster = 'moe' where id = 1; select rowcast.reset(); commit").await;
+    let frame = loop {
+        let frame = max.next().await;
+        if ["reset", "unsubscribed"].contains(&frame.str_of("type")) {
+            break frame;
+        }
+    };
+    db.exec("update orders set note = 'secret' where id = 2").await;
+    assert_eq!((frame.str_of("type"), frame["code"].as_str()), ("unsubscribed", Some("access_lost")), "{}", frame.raw);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_separator_within_a_key_opens_nobody_elses_channel() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table doc (id text, owner text, body text);
+         select rowcast.watch('doc', 'doc:{owner}:{id}');
+         select rowcast.define_access('doc:{owner}:{id}', allow => '{owner} = rowcast.user_id()')",
+    )
+    .await;
+    let key = KeyFile::new();
+    let server = Server::with(&db.url(), |c| key.tokens(c)).await;
+    let mut eve = client(&server, "eve").await;
+    assert_eq!(subscribe(&mut eve, "doc:eve:x:1").await["type"], "subscribed");
+    assert_eq!(subscribe(&mut eve, "doc:eve:2").await["type"], "subscribed");
+    db.exec("insert into doc values ('1', 'eve:x', 'secret of eve:x'); insert into doc values ('2', 'eve', 'own')")
+        .await;
+    let frame = eve.skip_to("event").await;
+    assert_eq!(frame["data"]["body"], "own", "{}", frame.raw);
+    server.stop().await;
+}

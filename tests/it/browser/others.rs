@@ -1,5 +1,5 @@
 use super::{LIVE, cdp, demo, fits_a_phone};
-use crate::kit::{TestDb, http_client, ws};
+use crate::kit::{TestDb, http_client, wait_until, ws};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_page_shows_all_demos_over_one_connection() {
@@ -30,6 +30,34 @@ async fn the_first_page_shows_all_demos_over_one_connection() {
     page.goto(&server.http("/")).await;
     page.until(LIVE).await;
     fits_a_phone(&mut page).await;
+    assert_eq!(page.complaints, Vec::<String>::new());
+}
+
+/// Browsers keep a page for the way back: it must not stay connected there, and must be live again when it is shown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_was_left_is_not_connected_and_comes_back() {
+    let Some(mut page) = cdp::page().await else { return };
+    let db = TestDb::bare().await;
+    let server = demo(&db, "127.0.0.1:0").await;
+    let open = async |want: &str| {
+        let metrics = http_client().get(server.http("/metrics")).send().await.expect("an answer");
+        let text = metrics.text().await.expect("a text");
+        text.lines().any(|line| line.strip_prefix("rowcast_hub_connections ") == Some(want))
+    };
+    page.goto(&server.http("/rates")).await;
+    page.until(LIVE).await;
+    page.eval("window.kept = true").await;
+    page.goto(&server.http("/connections")).await;
+    wait_until("nobody is connected", async || open("0.0").await).await;
+    page.eval("history.back()").await;
+    page.until("location.pathname === '/rates' && window.kept").await;
+    page.until(LIVE).await;
+    wait_until("it is connected again", async || open("1.0").await).await;
+    page.until("document.querySelectorAll('#pairs li').length === 60").await;
+
+    // All of the row of pages can be seen on a phone.
+    page.resize(375, 700).await;
+    assert_eq!(page.eval("((n) => n.scrollWidth <= n.clientWidth)(document.querySelector('nav'))").await, true);
     assert_eq!(page.complaints, Vec::<String>::new());
 }
 

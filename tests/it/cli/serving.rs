@@ -22,6 +22,28 @@ async fn serve_wants_a_migrated_database_and_a_free_address() {
 }
 
 #[tokio::test]
+async fn what_the_configuration_has_wrong_is_said_once_and_ends_with_2() {
+    let db = migrated().await;
+    for (file, want) in [
+        ("[endpoint.x]\npath = '/ws/x'", "endpoint.x.channels: name at least one"),
+        ("[provider.source.lunch]", "there is no provider \"lunch\""),
+        ("[provider.source.simulated]\n[rates]\nrefresh_cron = 'now'", "[rates] refresh_cron: "),
+        ("[auth]\njwt = true", "[auth] needs the secret key"),
+        ("[auth]\njwt = true\nsecret_key_file = 'gone'", "No such file or directory"),
+        ("[http]\ntls_cert_file = 'gone'\ntls_key_file = 'gone'", "No such file or directory"),
+        ("[http]\nlisten = 'here'", "an address is HOST:PORT"),
+    ] {
+        let serve = Binary::new(&["serve"]).env("DATABASE_URL", &db.url()).file("rowcast.toml", file);
+        let errors = refused(&serve.env("ROWCAST_LOG_LEVEL", "error").output().await, 2);
+        assert_eq!(errors.matches(want).count(), 1, "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+    let nowhere = "postgres://app:s3cret@127.0.0.1:1/shop";
+    let errors = refused(&Binary::new(&["serve"]).env("DATABASE_URL", nowhere).output().await, 1);
+    assert!(errors.contains("refused") && !errors.contains("s3cret"), "{errors}");
+}
+
+#[tokio::test]
 async fn serve_is_ready_when_it_says_so_and_ends_on_sigterm() {
     let db = migrated().await;
     let mut server =

@@ -85,7 +85,31 @@ async fn tail_of_a_channel_whose_view_fails_says_so_and_ends() {
     let server = serve(&db, "127.0.0.1:0").await;
     let run = Binary::new(&["tail", "broken:0", "--url", &server.url]).output().await;
     let errors = refused(&run, 1);
-    assert!(errors.contains("broken:0") && errors.contains("division by zero"), "{errors}");
+    assert!(errors.contains("broken:0") && errors.contains("view_failed"), "{errors}");
+}
+
+#[tokio::test]
+async fn tail_says_who_asks_and_why_it_is_refused() {
+    let db = migrated().await;
+    db.exec("select rowcast.define_access('prices')").await;
+    let settings = [
+        ("DATABASE_URL", db.url()),
+        ("ROWCAST_AUTH_JWT", "true".into()),
+        ("ROWCAST_AUTH_SECRET_KEY_ENV", "KEY".into()),
+        ("KEY", "a secret key that is long enough for HS256".into()),
+        ("ROWCAST_CONNECTION_OPEN", "false".into()),
+    ];
+    let with = |args: &[&str]| settings.iter().fold(Binary::new(args), |b, (name, value)| b.env(name, value));
+    let server = with(&["serve", "--listen", "127.0.0.1:0"]).start().ready().await;
+    let tail = ["tail", "prices", "--snapshot", "--url", &server.url];
+    let errors = refused(&Binary::new(&tail).output().await, 1);
+    assert!(errors.contains("403 Forbidden: This channel") && !errors.contains('{'), "{errors}");
+
+    let token = text(&with(&["token", "--user", "42"]).output().await.stdout).trim().to_owned();
+    let mut tail = Binary::new(&tail).env("ROWCAST_TOKEN", &token).start();
+    assert_eq!(line(&mut tail).await["type"], "snapshot");
+    let errors = refused(&Binary::new(&["tail", "prices", "--token", "two words"]).output().await, 2);
+    assert!(errors.contains("one word"), "{errors}");
 }
 
 #[tokio::test]

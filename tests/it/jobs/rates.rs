@@ -113,8 +113,7 @@ async fn without_providers_there_is_no_job_and_it_comes_and_goes_with_them() {
     };
     let server = Server::with(&db.url(), simulated).await;
     assert_eq!(db.text(jobs).await, "refresh-rates */10 * * * *");
-    let asked = http_client().post(server.http("/api/jobs/refresh-rates/runs")).send().await.expect("it serves");
-    assert_eq!(asked.status(), 202);
+    db.exec("select rowcast.run_job('refresh-rates')").await;
     wait_until("the rates are there", async || db.text("select count(*)::text from rowcast_fx.rates").await == "60")
         .await;
     server.stop().await;

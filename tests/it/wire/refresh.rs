@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::connect;
-use crate::kit::{Server, TestDb, http_client};
+use crate::kit::{Server, TestDb};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refresh_is_sixty_updates_and_then_its_word() {
@@ -16,8 +16,7 @@ async fn a_refresh_is_sixty_updates_and_then_its_word() {
     assert_eq!(remittance.next().await.raw, r#"{"type":"all_rates","data":{}}"#);
     let mut engine = connect(&server, "/api/v1/ws/rates/").await;
     engine.next_of("connection_established").await;
-    let asked = http_client().post(server.http("/api/jobs/refresh-rates/runs")).send().await.expect("it serves");
-    assert_eq!(asked.status(), 202);
+    db.exec("select rowcast.run_job('refresh-rates')").await;
     let (mut keys, mut pairs) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..60 {
         keys.insert(remittance.next_of("rate_update").await["data"]["key"].as_str().expect("text").to_owned());
