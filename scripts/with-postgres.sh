@@ -40,6 +40,6 @@ server "$bin/pg_ctl" -D "$dir/data" -w -l "$dir/log" \
 export DATABASE_URL="postgres:///postgres?host=$dir&port=5432&user=postgres"
 for file in migrations/*.sql migrations/reference/*.sql; do
     [[ -e $file ]] || continue
-    "$bin/psql" -X -q -v ON_ERROR_STOP=1 --single-transaction -d "$DATABASE_URL" -f "$file" >/dev/null
+    PGOPTIONS="-c client_min_messages=warning" "$bin/psql" -X -q -v ON_ERROR_STOP=1 --single-transaction -d "$DATABASE_URL" -f "$file" >/dev/null
 done
 "$@"

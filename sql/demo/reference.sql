@@ -80,3 +80,7 @@ select setval(pg_get_serial_sequence(t, 'id'), m)
         union all select 'achievement', max(id) from achievement union all select 'notification', max(id) from notification
         union all select 'portfolio', max(id) from portfolio union all select 'investment', max(id) from investment) x
  where m is not null;
+
+-- The demo shows itself to whoever looks; its endpoints keep their doors.
+select rowcast.undefine_access(pattern, 'listen')
+  from (values ('order:{id}'), ('portfolio:{id}'), ('notifications:{user_id}'), ('student:{id}'), ('mentor:{id}'), ('dashboard'), ('leaderboard')) r (pattern);

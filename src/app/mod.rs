@@ -15,13 +15,14 @@ mod server;
 use std::time::Duration;
 
 pub use crate::config::Config;
+pub use crate::domain::Pattern;
 use crate::domain::{DatabaseUrl, DatabaseUrlError};
 pub use crate::rates::{Outcome, Progress, RatesError, Report};
 pub use crate::scheduler::Job;
 pub use crate::shutdown::Shutdown;
 pub use crate::store::{
-    ApiKeyFacts, Applied, FxFacts, JobFacts, MigrationSet, ProviderFacts, ServerFacts, SpineFacts, Store, StoreError,
-    TableFacts, Watch,
+    AccessFacts, ApiKeyFacts, Applied, FxFacts, JobFacts, MigrationSet, ProviderFacts, RuleFacts, ServerFacts,
+    SpineFacts, Store, StoreError, TableFacts, Watch,
 };
 pub use accounts::{Account, Accounts};
 pub use auth::{TokenError, TokenWish, token};

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::maintenance::LogState;
 use super::rates::RateCounts;
+use crate::auth::{self, Loss, Method, Outcome};
 use crate::connection::{Limit, Shared};
 use crate::hub::Hub;
 use crate::listener::{ListenerHandle, Status};
 use crate::router::Router;
 use crate::scheduler::Counts;
 use crate::store::Store;
-use crate::telemetry::metrics::{self as m, Metrics};
+use crate::telemetry::metrics::{self as m, Metrics, Samples};
 
 pub fn metrics(
     listener: &ListenerHandle,
@@ -149,5 +150,23 @@ fn of_connections(metrics: &mut Metrics, shared: Arc<Shared>) {
             out.add_labelled(&m::REFUSALS, &[("limit", limit.as_str())], shared.stats.refusals.of(limit));
         }
         out.add(&m::REPLAYED_EVENTS, s.replayed_events);
+        of_auth(out, &shared.auth.stats);
     });
+}
+
+fn of_auth(out: &mut Samples, s: &auth::Stats) {
+    for method in Method::ALL {
+        for outcome in Outcome::ALL {
+            let labels = [("method", method.as_str()), ("outcome", outcome.as_str())];
+            out.add_labelled(&m::AUTHENTICATIONS, &labels, s.answers(method, outcome));
+        }
+    }
+    for loss in Loss::ALL {
+        out.add_labelled(&m::REVOCATIONS, &[("reason", loss.as_str())], s.losses(loss));
+    }
+    let get = |n: &AtomicU64| n.load(Relaxed);
+    out.add(&m::ACCESS_RECHECKS, get(&s.rechecks));
+    out.add(&m::ACCESS_RULES_FAILED, get(&s.rules_failed));
+    out.add_labelled(&m::JWKS_FETCHES, &[("outcome", "ok")], get(&s.jwks_fetched));
+    out.add_labelled(&m::JWKS_FETCHES, &[("outcome", "failed")], get(&s.jwks_failed));
 }

@@ -5,12 +5,14 @@
 //! says so, to all. What begins with `rowcast.` is our own.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
 
+use super::Stats;
 use crate::domain::{ChannelName, Identity, Pattern};
 use crate::store::{AccessRequest, AccessRow, Store, StoreError};
 
@@ -36,6 +38,7 @@ pub enum Verdict {
 
 pub struct Access {
     store: Store,
+    stats: Arc<Stats>,
     /// What holds where no rule does.
     open: bool,
     rules: RwLock<Arc<Rules>>,
@@ -67,8 +70,8 @@ enum Opinion {
 }
 
 impl Access {
-    pub fn new(store: Store, open: bool) -> Self {
-        Self { store, open, rules: RwLock::default() }
+    pub fn new(store: Store, stats: Arc<Stats>, open: bool) -> Self {
+        Self { store, stats, open, rules: RwLock::default() }
     }
 
     /// Reads the rules anew; false: they are as they were.
@@ -125,6 +128,7 @@ impl Access {
                     }
                 }
                 Err(error) => {
+                    self.stats.rules_failed.fetch_add(1, Relaxed);
                     tracing::warn!(%error, rule = batch[0].1.rule, "auth.access: a rule could not be asked");
                     for (n, _) in batch.iter() {
                         if verdicts[*n] != Verdict::Allowed {

@@ -25,7 +25,7 @@ impl Person {
             user: claims.user.clone(),
             name: claims.all.get(&config.jwt_name_claim).and_then(Value::as_str).unwrap_or_default().to_owned(),
             staff: config.jwt_staff_claims.iter().any(is_true),
-            roles: config.jwt_roles_claims.iter().filter_map(|name| claims.all.get(name)).flat_map(texts).collect(),
+            roles: roles_in(config, &claims.all),
         }
     }
 
@@ -64,6 +64,29 @@ fn of(Person { user, name, staff, mut roles }: Person, mut claims: Map<String, V
         claims: Value::Object(claims).to_string().into(),
         ..Identity::default()
     }
+}
+
+/// The same user by what its row and `roles_sql` say now; None: nothing has changed.
+pub fn renewed(config: &Config, before: &Identity, row: Option<&UserRow>, roles: &[Arc<str>]) -> Option<Identity> {
+    // We wrote them ourselves.
+    let claims: Map<String, Value> = serde_json::from_str(&before.claims).ok()?;
+    let mut person = Person {
+        user: before.user.as_deref()?.to_owned(),
+        name: before.name.to_string(),
+        staff: before.staff,
+        roles: roles_in(config, &claims),
+    };
+    if let Some(row) = row {
+        person.check(row);
+    }
+    person.roles.extend_from_slice(roles);
+    let now = Identity { expires_at_us: before.expires_at_us, ..of(person, claims) };
+    let same = now.roles == before.roles && now.staff == before.staff && now.name == before.name;
+    (!same).then_some(now)
+}
+
+fn roles_in(config: &Config, claims: &Map<String, Value>) -> Vec<Arc<str>> {
+    config.jwt_roles_claims.iter().filter_map(|name| claims.get(name)).flat_map(texts).collect()
 }
 
 /// A role, or a list of them.

@@ -7,24 +7,28 @@
 
 mod access;
 mod config;
+mod departed;
 mod identity;
 pub mod jwt;
 mod origin;
 mod secret;
 pub mod session;
+mod stats;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::{Caller, Credential, Identity, Pattern, Scope};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, UserRow};
 
 pub use access::{Access, Action, Verdict};
 pub use config::{Carrier, Config, SecretError, Secrets, UserColumns};
+pub use departed::{Departed, Farewell};
 pub use origin::Origins;
 pub use secret::Secret;
+pub use stats::{Loss, Method, Outcome, Stats};
 
-use identity::{Person, of_claims, of_user};
+use identity::{Person, of_claims, of_user, renewed};
 use jwt::{Jwks, Key, KeyError, Keys, Rules, TokenError, Verifier};
 use session::Sessions;
 
@@ -41,6 +45,16 @@ pub struct Auth {
     tokens: Option<Verifier>,
     sessions: Option<Sessions>,
     origins: Origins,
+    pub stats: Arc<Stats>,
+    pub departed: Departed,
+}
+
+/// How what a caller rests on stands, looked at again.
+pub enum Standing {
+    Holds,
+    Ended,
+    /// The same user, with other roles, another name, or no longer (or now) staff.
+    Changed(Arc<Identity>),
 }
 
 /// The configuration cannot be used.
@@ -89,7 +103,8 @@ impl Auth {
         clock: Clock,
         client: Option<reqwest::Client>,
     ) -> Result<Self, AuthError> {
-        let tokens = config.jwt.then(|| verifier(&config, &secrets, client)).transpose()?;
+        let stats = Arc::new(Stats::default());
+        let tokens = config.jwt.then(|| verifier(&config, &secrets, client, &stats)).transpose()?;
         let sessions = match config.sessions {
             true => {
                 secrets.present()?;
@@ -98,7 +113,7 @@ impl Auth {
             false => None,
         };
         let origins = Origins::new(&config.origins, config.origin_required);
-        Ok(Self { config, store, clock, tokens, sessions, origins })
+        Ok(Self { config, store, clock, tokens, sessions, origins, stats, departed: Departed::default() })
     }
 
     /// Does the database have what the configuration names?
@@ -144,10 +159,18 @@ impl Auth {
         (self.clock)()
     }
 
+    /// A token, or the secret of an API key.
     pub async fn token(&self, token: &str) -> Result<Caller, Refusal> {
-        if token.starts_with(KEY_PREFIX) {
-            return self.key(token).await;
-        }
+        let mark = self.departed.mark();
+        let (method, answer) = match token.starts_with(KEY_PREFIX) {
+            true => (Method::ApiKey, self.key(token).await),
+            false => (Method::Token, self.jwt(token).await),
+        };
+        self.stats.asked(method, &answer);
+        Ok(Caller { mark, ..answer? })
+    }
+
+    async fn jwt(&self, token: &str) -> Result<Caller, Refusal> {
         let tokens = self.tokens.as_ref().ok_or(Refusal::NoTokens)?;
         let claims = tokens.verify(token, self.now_us() / 1_000_000).await?;
         let mut person = Person::of_token(&self.config, &claims);
@@ -161,22 +184,33 @@ impl Auth {
         }
         person.roles.extend(self.roles(&claims.user).await?);
         let identity = of_claims(person, claims, self.config.jwt_leeway_s);
-        Ok(Caller { identity: Arc::new(identity), credential: Credential::Token })
+        Ok(Caller { identity: Arc::new(identity), credential: Credential::Token, ..Caller::default() })
     }
 
     /// Anonymous where the session is not there, has ended, or is nobody's: as Django has it.
     pub async fn session(&self, key: &str) -> Result<Caller, Refusal> {
-        let Some(sessions) = &self.sessions else { return Ok(Caller::default()) };
-        let found = sessions.users(&[key.to_owned()]).await?;
-        let Some(user) = found.get(key) else { return Ok(Caller::default()) };
-        let mut person = Person::of_row(user);
-        person.roles.extend(self.roles(&user.id).await?);
-        let identity: Identity = of_user(person);
-        Ok(Caller { identity: Arc::new(identity), credential: Credential::Session(key.into()) })
+        let mark = self.departed.mark();
+        let answer = self.user_of_session(key).await;
+        match &answer {
+            Ok(None) => self.stats.judged(Method::Session, Outcome::Invalid),
+            answer => self.stats.asked(Method::Session, answer),
+        }
+        let Some(identity) = answer? else { return Ok(Caller::default()) };
+        Ok(Caller { identity: Arc::new(identity), credential: Credential::Session(key.into()), mark })
     }
 
-    /// Of these, what holds no longer: sessions, keys, and users where those of tokens are looked up. Tokens end by themselves.
-    pub async fn ended(&self, callers: &[Caller]) -> Result<HashSet<(Credential, Option<Arc<str>>)>, StoreError> {
+    async fn user_of_session(&self, key: &str) -> Result<Option<Identity>, Refusal> {
+        let Some(sessions) = &self.sessions else { return Ok(None) };
+        let found = sessions.users(&[key.to_owned()]).await?;
+        let Some(user) = found.get(key) else { return Ok(None) };
+        let mut person = Person::of_row(user);
+        person.roles.extend(self.roles(&user.id).await?);
+        Ok(Some(of_user(person)))
+    }
+
+    /// One look at sessions, keys, roles, and users where those of tokens are looked up; in the callers' order. Tokens end by
+    /// themselves.
+    pub async fn again(&self, callers: &[Arc<Caller>]) -> Result<Vec<Standing>, StoreError> {
         let (mut sessions, mut keys, mut users) = (Vec::new(), Vec::new(), Vec::new());
         for caller in callers {
             match (&caller.credential, &caller.identity.user) {
@@ -199,19 +233,32 @@ impl Auth {
             true => Default::default(),
             false => session::users(&self.store, &self.config, &users).await?,
         };
-        let holds = |caller: &&Caller| match (&caller.credential, &caller.identity.user) {
-            // Of another user now: it was used to log in anew.
-            (Credential::Session(key), user) => {
-                sessions.get(&**key).is_some_and(|row| Some(row.id.as_str()) == user.as_deref())
+        let roles = self.roles_of(callers.iter().filter_map(|caller| caller.identity.user.as_deref())).await?;
+        let standing = |caller: &Arc<Caller>| {
+            let user = caller.identity.user.as_deref().unwrap_or_default();
+            let row: Option<&UserRow> = match &caller.credential {
+                Credential::None => return Standing::Holds,
+                Credential::ApiKey(id) if keys.contains(id) => return Standing::Holds,
+                Credential::ApiKey(_) => return Standing::Ended,
+                Credential::Token if !self.config.jwt_check_user => None,
+                Credential::Token => match active.get(user).filter(|row| row.active) {
+                    None => return Standing::Ended,
+                    row => row,
+                },
+                // Of another user: it was used to log in anew.
+                Credential::Session(key) => match sessions.get(&**key).filter(|row| row.id == user) {
+                    None => return Standing::Ended,
+                    row => row,
+                },
+            };
+            if row.is_none() && self.config.roles_sql.is_none() {
+                return Standing::Holds;
             }
-            (Credential::ApiKey(id), _) => keys.contains(id),
-            (Credential::Token, Some(user)) if self.config.jwt_check_user => {
-                active.get(&**user).is_some_and(|row| row.active)
-            }
-            _ => true,
+            let roles = roles.get(user).map_or(&[][..], |roles| roles);
+            let renewed = renewed(&self.config, &caller.identity, row, roles);
+            renewed.map_or(Standing::Holds, |identity| Standing::Changed(Arc::new(identity)))
         };
-        let ended = callers.iter().filter(|caller| !holds(caller));
-        Ok(ended.map(|caller| (caller.credential.clone(), caller.identity.user.clone())).collect())
+        Ok(callers.iter().map(standing).collect())
     }
 
     async fn key(&self, secret: &str) -> Result<Caller, Refusal> {
@@ -225,21 +272,34 @@ impl Auth {
             scope: Some(Arc::new(Scope { listen: patterns(&row.listen), publish: patterns(&row.publish) })),
             ..Identity::default()
         };
-        Ok(Caller { identity: Arc::new(identity), credential: Credential::ApiKey(row.id) })
+        Ok(Caller { identity: Arc::new(identity), credential: Credential::ApiKey(row.id), ..Caller::default() })
     }
 
     async fn roles(&self, user: &str) -> Result<Vec<Arc<str>>, StoreError> {
-        let Some(function) = &self.config.roles_sql else { return Ok(Vec::new()) };
-        let rows = self.store.roles_of(function, &[user.to_owned()]).await?;
-        Ok(rows.into_iter().flat_map(|row| row.roles).map(Into::into).collect())
+        Ok(self.roles_of(std::iter::once(user)).await?.remove(user).unwrap_or_default())
+    }
+
+    /// By `roles_sql`; nobody has any where it is not set.
+    async fn roles_of(&self, users: impl Iterator<Item = &str>) -> Result<HashMap<String, Vec<Arc<str>>>, StoreError> {
+        let Some(function) = &self.config.roles_sql else { return Ok(HashMap::new()) };
+        let mut users: Vec<String> = users.map(str::to_owned).collect();
+        users.sort_unstable();
+        users.dedup();
+        let rows = self.store.roles_of(function, &users).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.roles.into_iter().map(Into::into).collect())).collect())
     }
 }
 
-fn verifier(config: &Config, secrets: &Secrets, client: Option<reqwest::Client>) -> Result<Verifier, AuthError> {
+fn verifier(
+    config: &Config,
+    secrets: &Secrets,
+    client: Option<reqwest::Client>,
+    stats: &Arc<Stats>,
+) -> Result<Verifier, AuthError> {
     let algorithm = config.jwt_algorithm;
     let keys = match (&config.jwt_jwks_url, &config.jwt_public_key_file, client) {
         (Some(_), _, _) if algorithm.is_shared() => return Err(AuthError::SharedKeySet(algorithm)),
-        (Some(url), _, Some(client)) => Keys::Jwks(Jwks::new(url.clone(), client)),
+        (Some(url), _, Some(client)) => Keys::Jwks(Jwks::new(url.clone(), client, stats.clone())),
         _ if algorithm.is_shared() => {
             secrets.present()?;
             let key = |secret: &Secret| Key::secret(algorithm, secret.expose().as_bytes());

@@ -64,10 +64,21 @@ impl Watch {
             bulk,
             bell: self.no_bell.then_some(false),
         };
-        globals.with_store(async |store| Ok(store.watch(&route).await?))?;
+        let opened = globals.with_store(async |store| {
+            store.watch(&route).await?;
+            Ok(store.is_opened(&route.channel).await?)
+        })?;
         if out.terminal() {
             let (table, channel) = (out.paint(Style::Bold, &route.table), out.paint(Style::Cyan, &route.channel));
-            return out.line(&format!("watching {table} on {channel}"));
+            out.line(&format!("watching {table} on {channel}"))?;
+            if !opened && !globals.config()?.connection.open {
+                let hint = format!(
+                    "no rule says who may listen; everybody: select rowcast.define_access('{}', everyone => true); others: docs/AUTH.md",
+                    route.channel.replace('\'', "''")
+                );
+                return out.line(&out.paint(Style::Dim, &hint));
+            }
+            return Ok(());
         }
         out.json(&json!({"watching": route.table, "channel": route.channel}))
     }

@@ -18,6 +18,8 @@ pub struct Admission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     Forbidden,
+    /// A rule may let somebody in, and nobody says who this is.
+    Nameless,
     /// No rule speaks of it.
     Unopened,
     /// The database could not be asked.
@@ -35,8 +37,10 @@ impl Denied {
     pub fn message(self) -> &'static str {
         match self {
             Self::Forbidden => "This channel may not be used by this client.",
+            Self::Nameless => "This channel may not be used by clients that do not say who they are: send a token.",
             Self::Unopened => {
-                "No rule opens this channel: define one with rowcast.define_access(), or set connection.open (docs/AUTH.md)."
+                "No rule opens this channel. In the database: select rowcast.define_access('PATTERN', everyone => true); without \
+                 everyone it is for whoever is authenticated (docs/AUTH.md)."
             }
             Self::Unknown => "The database cannot be asked about access right now: try again later.",
         }
@@ -81,6 +85,7 @@ impl Admission {
         }
         match self.access.ask(action, identity, channel).await {
             Verdict::Allowed => Ok(()),
+            Verdict::Denied if identity.is_anonymous() => Err(Denied::Nameless),
             Verdict::Denied => Err(Denied::Forbidden),
             Verdict::Unopened => Err(Denied::Unopened),
             Verdict::Unknown => Err(Denied::Unknown),

@@ -125,7 +125,7 @@ impl Shared {
         drains: Arc<dyn Drains>,
         auth: Arc<Auth>,
     ) -> Result<Arc<Self>, AdmissionError> {
-        let access = Arc::new(Access::new(auth.store().clone(), config.open));
+        let access = Arc::new(Access::new(auth.store().clone(), auth.stats.clone(), config.open));
         Ok(Arc::new(Self {
             admission: Admission::new(&config.channels, access.clone())?,
             roster: Arc::new(Roster::new(auth.clone(), access)),

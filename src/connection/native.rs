@@ -8,7 +8,7 @@ use futures_util::stream;
 use tokio::sync::Notify;
 
 use crate::auth::{Carrier, Refusal as NotAccepted};
-use crate::domain::{Caller, ChannelName, Cursor, ReadError};
+use crate::domain::{Caller, ChannelName, Cursor, Identity, ReadError};
 use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Early, Intake, close};
 use crate::protocol::native::{self as frames, Command, Id, Refusal};
 use crate::protocol::{Code, NATIVE_WS};
@@ -307,6 +307,10 @@ impl Member for Native {
         let Some(conn) = self.seat.conn() else { return };
         self.send(conn, |out| frames::error(out, code, code.message(), None, None));
         self.shared.hub.close(conn, close_code, reason);
+    }
+
+    fn renew(&self, was: &Arc<Caller>, identity: Arc<Identity>) -> bool {
+        self.seat.renew(was, identity)
     }
 
     fn expiring(&self, at_us: i64) {

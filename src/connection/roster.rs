@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::auth::{Access, Action, Auth, Verdict};
-use crate::domain::{Boxed, Caller, ChannelName, Credential, Guard, Identity};
+use crate::auth::{Access, Action, Auth, Farewell, Loss, Standing, Verdict};
+use crate::domain::{Boxed, Caller, ChannelName, Guard, Identity};
 use crate::hub::close;
 use crate::protocol::Code;
 
@@ -22,6 +22,8 @@ use crate::protocol::Code;
 const TICK: Duration = Duration::from_millis(250);
 /// A configuration that cannot be read is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// Connections that are looked at again together.
+const BATCH: usize = 1000;
 
 /// A connection, as it is told that something has ended. None of these may block.
 pub(super) trait Member: Send + Sync {
@@ -32,6 +34,8 @@ pub(super) trait Member: Send + Sync {
     /// The connection ends.
     fn end(&self, close_code: u16, code: Code, reason: &str);
     fn expiring(&self, _at_us: i64) {}
+    /// The same user has other rights. True: they are taken over, and what it listens to is to be asked anew.
+    fn renew(&self, was: &Arc<Caller>, identity: Arc<Identity>) -> bool;
     /// Whoever opened this endpoint decided who comes in, where no rule does.
     fn has_own_door(&self) -> bool {
         false
@@ -77,6 +81,20 @@ impl Roster {
     pub(super) fn enter(&self, number: u64, member: Weak<dyn Member>, caller: &Caller) {
         self.state().members.insert(number, Entry { member, due_us: None, guarded: Vec::new() });
         self.note_expiry(number, &caller.identity);
+        self.say_farewell(number, caller);
+    }
+
+    /// Whoever was disconnected while it was on its way in is sent away now.
+    pub(super) fn say_farewell(&self, number: u64, caller: &Caller) {
+        let Some(user) = &caller.identity.user else { return };
+        let Some(farewell) = self.auth.departed.since(caller.mark, user) else { return };
+        let member = self.state().members.get(&number).and_then(|entry| entry.member.upgrade());
+        let Some(member) = member else { return };
+        self.auth.stats.lost(Loss::Disconnected);
+        match farewell {
+            Farewell::Sent(reason) => member.end(close::UNAUTHORIZED, Code::Unauthorized, &reason),
+            Farewell::Unknown => member.end(close::TRY_LATER, Code::Overloaded, Code::Overloaded.as_str()),
+        }
     }
 
     pub(super) fn leave(&self, number: u64) {
@@ -165,6 +183,7 @@ impl Roster {
                 questions.len() - 1
             }));
         }
+        self.auth.stats.rechecks.fetch_add(questions.len() as u64, Relaxed);
         let verdicts = self.access.ask_all(Action::Listen, &questions, Some(self.timeout)).await;
         let mut kept = true;
         for ((member, channel), n) in subscriptions.iter().zip(of) {
@@ -175,6 +194,7 @@ impl Roster {
                 Verdict::Denied | Verdict::Unopened => Code::AccessLost,
             };
             kept = false;
+            self.auth.stats.lost(if code == Code::AccessUnknown { Loss::AccessUnknown } else { Loss::Access });
             member.expel(channel, code);
         }
         kept
@@ -202,24 +222,41 @@ impl Roster {
             };
             match member.caller().identity.expires_at_us {
                 Some(ends_us) if ends_us > now_us => member.expiring(ends_us),
-                Some(_) => member.end(close::UNAUTHORIZED, Code::Unauthorized, "the token has expired"),
+                Some(_) => {
+                    self.auth.stats.lost(Loss::Expired);
+                    member.end(close::UNAUTHORIZED, Code::Unauthorized, "the token has expired");
+                }
                 None => {}
             }
         }
     }
 
-    /// One look at everything behind the connections that can end without a word: one query of each kind.
+    /// One look at everything behind the connections that can end, or change, without a word: one query of each kind for
+    /// each `BATCH` of them.
     pub(super) async fn look_again(&self) {
-        let members = self.members();
-        let callers: Vec<Caller> = members.iter().map(|member| Caller::clone(&member.caller())).collect();
-        let ended = match self.auth.ended(&callers).await {
-            Ok(ended) => ended,
-            Err(error) => return tracing::warn!(%error, "auth.recheck: sessions cannot be looked at; trying again"),
-        };
-        for (member, caller) in members.iter().zip(&callers) {
-            if ended.contains(&key_of(caller)) {
-                member.end(close::UNAUTHORIZED, Code::Unauthorized, "the session has ended");
+        for members in self.members().chunks(BATCH) {
+            let callers: Vec<Arc<Caller>> = members.iter().map(|member| member.caller()).collect();
+            let standings = match self.auth.again(&callers).await {
+                Ok(standings) => standings,
+                Err(error) => return tracing::warn!(%error, "auth.recheck: sessions cannot be looked at; trying again"),
+            };
+            let mut renewed = Vec::new();
+            for ((member, caller), standing) in members.iter().zip(&callers).zip(standings) {
+                match standing {
+                    Standing::Holds => {}
+                    Standing::Ended => {
+                        self.auth.stats.lost(Loss::Ended);
+                        member.end(close::UNAUTHORIZED, Code::Unauthorized, "the session has ended");
+                    }
+                    Standing::Changed(identity) => {
+                        if member.renew(caller, identity) {
+                            let channels = member.channels().into_iter();
+                            renewed.extend(channels.map(|channel| (&**member, channel)));
+                        }
+                    }
+                }
             }
+            self.check_all(&renewed).await;
         }
     }
 
@@ -248,11 +285,6 @@ impl State {
             }
         }
     }
-}
-
-/// By what `Auth::ended` names a caller.
-fn key_of(caller: &Caller) -> (Credential, Option<Arc<str>>) {
-    (caller.credential.clone(), caller.identity.user.clone())
 }
 
 /// The one clock. Ends with the last other holder of the roster.
@@ -318,8 +350,10 @@ impl Guard for Roster {
     }
 
     fn disconnect(&self, user: &str, reason: &str) {
+        self.auth.departed.note(user, reason);
         for member in self.members() {
             if member.caller().identity.user.as_deref() == Some(user) {
+                self.auth.stats.lost(Loss::Disconnected);
                 member.end(close::UNAUTHORIZED, Code::Unauthorized, reason);
             }
         }

@@ -17,7 +17,8 @@ pub(super) struct Seat {
 
 impl Seat {
     pub fn new(roster: &Arc<Roster>, visit: &Visit) -> Self {
-        let caller = Caller { identity: visit.identity.clone(), credential: visit.credential.clone() };
+        let caller =
+            Caller { identity: visit.identity.clone(), credential: visit.credential.clone(), mark: visit.mark };
         let caller = Mutex::new(Arc::new(caller));
         Self { roster: roster.clone(), number: roster.number(), caller, conn: OnceLock::new() }
     }
@@ -44,7 +45,19 @@ impl Seat {
     /// Somebody else, or the same for longer.
     pub fn replace(&self, caller: Caller) {
         self.roster.note_expiry(self.number, &caller.identity);
-        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(caller);
+        let caller = Arc::new(caller);
+        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller.clone();
+        self.roster.say_farewell(self.number, &caller);
+    }
+
+    /// The same user with other rights; false: somebody else has taken the place meanwhile.
+    pub fn renew(&self, was: &Arc<Caller>, identity: Arc<Identity>) -> bool {
+        let mut caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = Arc::ptr_eq(&caller, was);
+        if same {
+            *caller = Arc::new(Caller { identity, ..Caller::clone(was) });
+        }
+        same
     }
 
     /// Before it is asked whether the channel may be listened to.

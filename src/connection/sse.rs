@@ -26,7 +26,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use crate::domain::{Caller, ChannelName, Cursor, Incarnation, Message, Position};
+use crate::domain::{Caller, ChannelName, Cursor, Identity, Incarnation, Message, Position};
 use crate::hub::{Client, Closed, ConnId, Intake, Part, close};
 use crate::protocol::{Code, NATIVE_SSE, native as frames, sse};
 
@@ -138,6 +138,17 @@ impl Member for Reader {
 
     fn end(&self, close_code: u16, code: Code, reason: &str) {
         self.say(None, close_code, code, reason);
+    }
+
+    fn expiring(&self, at_us: i64) {
+        let Some(conn) = self.seat.conn() else { return };
+        let mut out = Vec::new();
+        block(&mut out, |out| frames::token_expiring(out, at_us));
+        self.shared.hub.send(conn, &out);
+    }
+
+    fn renew(&self, was: &Arc<Caller>, identity: Arc<Identity>) -> bool {
+        self.seat.renew(was, identity)
     }
 }
 

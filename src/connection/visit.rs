@@ -11,6 +11,8 @@ pub struct Visit {
     pub identity: Arc<Identity>,
     /// What it rests on.
     pub credential: Credential,
+    /// As `Caller` has it.
+    pub mark: u64,
     /// Of the path: `id` where the endpoint is `/ws/orders/:id`.
     pub params: Vec<(String, String)>,
     /// Of the query, secrets taken out.

@@ -73,6 +73,8 @@ impl fmt::Debug for Credential {
 pub struct Caller {
     pub identity: Arc<Identity>,
     pub credential: Credential,
+    /// How many disconnected users had been heard of when this was about to be found out: later ones concern it.
+    pub mark: u64,
 }
 
 #[cfg(test)]

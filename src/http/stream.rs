@@ -8,7 +8,7 @@ use poem::http::header;
 use poem::{Body, Endpoint, Request, Response};
 
 use crate::connection::{Shared, Visit, sse};
-use crate::domain::{ChannelName, Cursor, Identity};
+use crate::domain::{Caller, ChannelName, Cursor, Identity};
 
 use super::acceptor::Registry;
 use super::identify::caller;
@@ -41,7 +41,8 @@ impl EventStream {
         let held = Arrival::of(request).map(|a| a.admit(request, user)).transpose()?.unwrap_or_default();
         let channels = self.channels(&pairs, &caller.identity).await?;
         let cursor = cursor(request, &pairs)?;
-        let visit = Visit { identity: caller.identity, credential: caller.credential, ..Visit::default() };
+        let Caller { identity, credential, mark } = caller;
+        let visit = Visit { identity, credential, mark, ..Visit::default() };
         let kept = (self.registry.busy(request), held);
         let socket = self.registry.of(request);
         let left = async move {

@@ -120,6 +120,7 @@ fn visit(request: &Request, caller: Caller) -> Visit {
     Visit {
         identity: caller.identity,
         credential: caller.credential,
+        mark: caller.mark,
         // As pairs, poem would not give them.
         params: request.path_params::<BTreeMap<String, String>>().unwrap_or_default().into_iter().collect(),
         query: without_secrets(request.params().unwrap_or_default()),

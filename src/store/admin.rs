@@ -75,6 +75,24 @@ pub struct SpineFacts {
     pub powerless_role: bool,
 }
 
+/// Who may listen: what is watched, and what opens a channel.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct AccessFacts {
+    /// The channel templates of all routes.
+    pub watched: Vec<String>,
+    pub rules: Vec<RuleFacts>,
+    /// Patterns that API keys may listen to.
+    pub keys: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct RuleFacts {
+    pub pattern: String,
+    pub action: String,
+    /// Why its condition cannot be asked.
+    pub problem: Option<String>,
+}
+
 /// A watched table.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TableFacts {
@@ -205,6 +223,16 @@ impl Store {
     /// Every watched table, by name.
     pub async fn table_facts(&self) -> Result<Vec<TableFacts>, StoreError> {
         parse(&sqlx::query_file_scalar!("sql/admin/tables.sql").fetch_one(&self.pool).await?)
+    }
+
+    /// Who may listen, as far as the database says.
+    pub async fn access_facts(&self) -> Result<AccessFacts, StoreError> {
+        parse(&sqlx::query_file_scalar!("sql/admin/access.sql").fetch_one(&self.pool).await?)
+    }
+
+    /// Does a rule say who may listen to the channels of this template?
+    pub async fn is_opened(&self, template: &str) -> Result<bool, StoreError> {
+        Ok(sqlx::query_file_scalar!("sql/admin/opened.sql", template).fetch_one(&self.pool).await?)
     }
 
     /// Are there exchange rates that a demo's random walk must not overwrite?

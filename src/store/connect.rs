@@ -36,5 +36,7 @@ pub fn options(url: &DatabaseUrl, config: &Config) -> PgConnectOptions {
     options.options([
         ("statement_timeout", config.statement_timeout_ms.to_string()),
         ("idle_in_transaction_session_timeout", "60000".to_owned()),
+        // Hints for whoever sits at psql.
+        ("client_min_messages", "warning".to_owned()),
     ])
 }

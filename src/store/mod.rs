@@ -26,7 +26,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use crate::domain::DatabaseUrl;
 
 pub use access::{AccessRequest, AccessRow, ApiKeyFacts, ApiKeyRow};
-pub use admin::{FxFacts, JobFacts, ProviderFacts, ServerFacts, SpineFacts, TableFacts, Watch};
+pub use admin::{AccessFacts, FxFacts, JobFacts, ProviderFacts, RuleFacts, ServerFacts, SpineFacts, TableFacts, Watch};
 pub use behalf::{Access, Behalf};
 pub use call::{Called, Function};
 pub use error::StoreError;

@@ -83,6 +83,11 @@ metrics! {
     WEBSOCKETS: Counter "websockets", "WebSockets opened";
     EVENT_STREAMS: Counter "event_streams", "Event streams (SSE) opened";
     REFUSALS: Counter "refusals", "Connections and requests refused or cut off, by limit: connections, connections_per_address, connections_per_user, handshakes, new_connections, new_connections_per_address, requests, publishes, header_bytes, header_time, write_stall";
+    AUTHENTICATIONS: Counter "authentications", "Credentials judged, by method (token, session, api_key) and outcome: accepted, invalid, expired, no_user, unknown (nobody could be asked)";
+    REVOCATIONS: Counter "revocations", "Subscriptions (access_lost, access_unknown) and connections (expired, ended, disconnected) that were taken from somebody, by reason";
+    ACCESS_RECHECKS: Counter "access_rechecks", "Questions of access that were asked again for subscriptions that stood";
+    ACCESS_RULES_FAILED: Counter "access_rules_failed", "Rules of access that could not be asked, or not in time";
+    JWKS_FETCHES: Counter "jwks_fetches", "Fetches of the issuer's key set, by outcome: ok, failed";
     COMMANDS: Counter "commands", "Client frames understood";
     REFUSED_FRAMES: Counter "refused_frames", "Client frames answered with an error";
     INTAKE_PAUSES: Counter "intake_pauses", "Times that a connection was not read because its inbox was full";

@@ -5,6 +5,7 @@
 //! cannot make us ask; an answer of `BYTES_MAX` bytes and `KEYS_MAX` keys. A set that cannot be fetched anew stays.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,6 +15,7 @@ use tokio::sync::Mutex;
 
 use super::TokenError;
 use super::key::{Algorithm, Key};
+use crate::auth::Stats;
 
 const FRESH_S: i64 = 600;
 const REFETCH_S: i64 = 30;
@@ -24,6 +26,7 @@ const KEYS_MAX: usize = 64;
 pub struct Jwks {
     url: String,
     client: reqwest::Client,
+    stats: Arc<Stats>,
     /// Held while fetching: whoever comes meanwhile waits, and finds the new set.
     state: Mutex<State>,
 }
@@ -36,8 +39,8 @@ struct State {
 }
 
 impl Jwks {
-    pub fn new(url: String, client: reqwest::Client) -> Self {
-        Self { url, client, state: Mutex::default() }
+    pub fn new(url: String, client: reqwest::Client, stats: Arc<Stats>) -> Self {
+        Self { url, client, stats, state: Mutex::default() }
     }
 
     /// The keys that may have signed: the one with this id, or all where the token names none.
@@ -50,10 +53,14 @@ impl Jwks {
             state.tried_at_s = Some(now_s);
             match self.fetch(algorithm).await {
                 Ok(keys) => {
+                    self.stats.jwks_fetched.fetch_add(1, Relaxed);
                     state.keys = keys;
                     state.fetched_at_s = Some(now_s);
                 }
-                Err(why) => tracing::warn!(why, "auth.jwks: the key set cannot be fetched"),
+                Err(why) => {
+                    self.stats.jwks_failed.fetch_add(1, Relaxed);
+                    tracing::warn!(why, "auth.jwks: the key set cannot be fetched");
+                }
             }
         }
         if state.fetched_at_s.is_none() {

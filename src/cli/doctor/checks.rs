@@ -2,7 +2,7 @@
 
 use crate::app::{self, Config, MigrationSet, Store};
 
-use super::{Failure, Finding, judge, rates};
+use super::{Failure, Finding, access, judge, rates};
 
 pub async fn all(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -59,6 +59,14 @@ async fn database(config: &Config, store: &Store, found: &mut Vec<Finding>) {
         }
         Ok(tables) => found.extend(tables.iter().map(judge::table)),
         Err(e) => found.push(Finding::fail("tables", e.to_string(), "Run `rowcast migrate`.")),
+    }
+    match store.access_facts().await {
+        Ok(facts) => {
+            let endpoints = config.all_endpoints().unwrap_or_default();
+            let shown: Vec<String> = endpoints.into_values().flat_map(|endpoint| endpoint.channels).collect();
+            found.extend(access::access(&facts, config.connection.open, &shown));
+        }
+        Err(e) => found.push(Finding::fail("access", e.to_string(), "Run `rowcast migrate`.")),
     }
     match store.fx_facts().await {
         Ok(facts) => found.extend([rates::jobs(&facts), rates::rates(&facts)].concat()),

@@ -1,5 +1,6 @@
 //! `rowcast doctor`: what `checks` found, printed.
 
+mod access;
 mod checks;
 mod judge;
 mod rates;

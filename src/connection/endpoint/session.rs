@@ -201,6 +201,12 @@ impl Member for Session {
         }
     }
 
+    /// Its door, its names and its functions went by what holds no longer: let it come again.
+    fn renew(&self, _was: &Arc<Caller>, _identity: Arc<Identity>) -> bool {
+        self.end(close::TRY_LATER, Code::AccessLost, "who you are has changed: come again");
+        false
+    }
+
     fn has_own_door(&self) -> bool {
         true
     }

@@ -1,5 +1,7 @@
 //! `/ws/orders/{id}/`.
 
+use serde_json::json;
+
 use super::{golden, survives_nonsense, take, world};
 
 const ORDERS: &str = "
@@ -36,10 +38,51 @@ async fn the_order_comes_first_and_then_one_frame_per_transaction() {
     survives_nonsense(&mut client, None).await;
     world.db.exec("begin; update game_order set status = 'Done' where id = 123; rollback; update game_order set status = 'Done', message = 'Fertig \"ä\"' where id = 123").await;
     golden("order_123_done", &take(&mut client, 1).await);
-    // An order that goes has nothing more to say.
+    // An order that goes is nobody's any more.
     world.db.exec("delete from order_transaction where order_id = 123; delete from lol_division_order where order_id = 123; delete from game_order where id = 123").await;
-    client.send_message(tokio_tungstenite::tungstenite::Message::text("{")).await;
-    let last = client.skip_to("error").await;
-    assert_eq!(last.raw, super::MALFORMED);
+    assert_eq!(client.expect_close().await.code, 4403);
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_that_changes_its_booster_is_taken_from_the_old_one() {
+    let world = world("").await;
+    world.db.exec(ORDERS).await;
+    let (mut max, mut carl) =
+        (world.connect("/ws/orders/123/", Some(4)).await, world.connect("/ws/orders/123/", Some(5)).await);
+    let mut native = world.connect("/ws", Some(4)).await;
+    native.send(json!({"type": "subscribe", "channel": "order:123"})).await;
+    native.skip_to("snapshot").await;
+    for client in [&mut max, &mut carl] {
+        client.next_of("order.update").await;
+    }
+    let others = ["notifications:5", "student:1", "mentor:3", "dashboard", "order:124", "portfolio:2"];
+    for channel in others {
+        native.send(json!({"type": "subscribe", "channel": channel})).await;
+        assert_eq!(native.skip_to("error").await.str_of("code"), "forbidden", "{channel}");
+    }
+    for channel in ["notifications:4", "student:4", "mentor:4", "leaderboard"] {
+        native.send(json!({"type": "subscribe", "channel": channel})).await;
+        assert_eq!(native.skip_to("subscribed").await.str_of("channel"), channel);
+    }
+    world.db.exec("update game_order set booster_id = 1, message = 'secret' where id = 123").await;
+    let closed = loop {
+        match max.next_or_close().await {
+            Ok(frame) => assert!(!frame.raw.contains("secret"), "{}", frame.raw),
+            Err(closed) => break closed,
+        }
+    };
+    assert_eq!((closed.code, &*closed.reason), (4403, "access_lost"));
+    let gone = loop {
+        let frame = native.next().await;
+        assert!(!frame.raw.contains("secret"), "{}", frame.raw);
+        if frame["type"] == "unsubscribed" {
+            break frame;
+        }
+    };
+    assert_eq!((gone.str_of("channel"), gone.str_of("code")), ("order:123", "access_lost"));
+    assert!(carl.next_of("order.update").await.raw.contains("secret"));
+    // Alice has it now.
+    world.connect("/ws/orders/123/", Some(1)).await.next_of("order.update").await;
     world.server.stop().await;
 }

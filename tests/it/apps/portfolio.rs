@@ -66,7 +66,9 @@ async fn updates_stop_and_start_and_the_newest_state_comes_at_once() {
     client.send(json!({"type": "get_portfolio_data"})).await;
     assert_eq!(price(&client.next_of("portfolio_data").await), "182.0", "nothing was said in between");
     // A new stream does not start what was stopped.
+    let begun = world.metric("rowcast_listener_incarnations_total").await;
     world.db.exec("select rowcast.reset()").await;
+    wait_until("it has begun", async || world.metric("rowcast_listener_incarnations_total").await > begun).await;
     set("183").await;
     client.send(json!({"type": "start_updates"})).await;
     assert_eq!(price(&client.next_of("price_update").await), "183.0");

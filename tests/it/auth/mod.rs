@@ -1,8 +1,12 @@
 //! Who clients are, what they may do, and how that ends: through the real server, with sockets.
 
 mod access;
+mod ends;
 mod identity;
+mod issuers;
+mod revocation;
 mod shares;
+mod silence;
 
 use rowcast::app::Config;
 use serde_json::{Value, json};

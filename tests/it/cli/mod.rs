@@ -1,6 +1,8 @@
 //! The built program, as its user meets it: what it prints, where, and its exit code.
 
 mod doctor;
+mod keys;
+mod newcomer;
 mod rates;
 mod routes;
 mod serving;

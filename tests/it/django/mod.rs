@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::kit::ws::Client;
 use crate::kit::{Server, TestDb};
 
+const SECRET: &str = "django-insecure-test-key-0123456789-abcdefghijklmnopqrstuv";
 const DJANGO: &str = include_str!("../../../docs/DJANGO.md");
 
 const WATCHED: &str = r#"select coalesce(string_agg(t, ' ' order by t), '')
@@ -42,6 +43,7 @@ async fn a_migration_attaches_and_takes_itself_back() {
     project.managed(&["migrate", "realtime", "zero", "--verbosity", "0"]).await;
     assert_eq!(project.db.text(WATCHED).await, "");
     assert_eq!(project.db.text(TRIGGERS).await, "0");
+    assert_eq!(project.db.text("select count(*)::text from rowcast.access").await, "0");
     assert_eq!(project.db.text("select count(*)::text from rowcast.channel where pattern = 'order:{id}'").await, "0");
     assert_eq!(project.db.texts("select to_regproc('public.order_update')::text").await, [None]);
     project.managed(&["migrate", "--verbosity", "0"]).await;
@@ -51,11 +53,19 @@ async fn a_migration_attaches_and_takes_itself_back() {
 async fn the_next_migrations_go_on_and_writers_with_them() {
     let Some(project) = project().await else { return };
     project.managed(&["migrate", "--verbosity", "0"]).await;
-    let server = Server::start(&project.db).await;
+    let server = serve(&project.db).await;
     let (mut owner, mut web) = (project.shell(&project.owner).await, project.shell(&project.web).await);
     owner.run("from django.db import models\norder = BaseOrder.objects.create(name='one', price=1.5)").await;
     let mut state = subscriber(&server, "order:1").await;
     let mut rows = subscriber(&server, "orders").await;
+    // Who is neither staff nor the booster, or nobody.
+    for query in [format!("?token={}", token("1", false)), String::new()] {
+        let mut stranger = Client::connect(&format!("{}{query}", server.ws())).await;
+        for channel in ["order:1", "orders", "receipt:1"] {
+            stranger.send(json!({"type": "subscribe", "channel": channel})).await;
+            assert_eq!(stranger.skip_to("error").await.str_of("code"), "forbidden", "{channel}");
+        }
+    }
 
     let decimal = "models.DecimalField(max_digits=9, decimal_places=2, null=True)";
     for (python, name) in [
@@ -108,9 +118,27 @@ fn the_page_shows_the_migration_that_is_tested() {
     assert_eq!(block.split("```").next(), Some(migration.as_str()));
 }
 
-/// A client that has its snapshot of the channel.
+/// Nothing is open but what the migration opens.
+async fn serve(db: &TestDb<'_>) -> Server {
+    let dir = crate::kit::Dir::new("django");
+    let file = dir.path().join("secret");
+    std::fs::write(&file, SECRET).expect("our own directory");
+    Server::with(&db.url(), |c| {
+        c.connection.open = false;
+        c.auth.jwt = true;
+        c.auth.secret_key_file = Some(file);
+    })
+    .await
+}
+
+fn token(user: &str, staff: bool) -> String {
+    let claims = json!({"token_type": "access", "user_id": user, "exp": 4_102_444_800_i64, "is_staff": staff});
+    rowcast::auth::jwt::sign(rowcast::auth::jwt::Algorithm::HS256, SECRET.as_bytes(), &claims).expect("a key")
+}
+
+/// A member of staff that has its snapshot of the channel.
 async fn subscriber(server: &Server, channel: &str) -> Client {
-    let mut client = Client::connect(&server.ws()).await;
+    let mut client = Client::connect(&format!("{}?token={}", server.ws(), token("1000", true))).await;
     client.send(json!({"type": "subscribe", "channel": channel})).await;
     client.skip_to("snapshot").await;
     client

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::project::project;
-use super::subscriber;
-use crate::kit::Server;
+use super::{serve, subscriber};
 
 struct Write {
     name: &'static str,
@@ -273,7 +272,7 @@ async fn every_kind_of_write_arrives_once_and_right() {
     project.managed(&["migrate", "--verbosity", "0"]).await;
     let right = format!("select has_schema_privilege('{}', 'rowcast', 'usage')::text", project.web);
     assert_eq!(project.db.text(&right).await, "false", "a writer needs no right on rowcast");
-    let server = Server::start(&project.db).await;
+    let server = serve(&project.db).await;
     let mut shell = project.shell(&project.web).await;
     shell.run(WORLD).await;
 

@@ -54,6 +54,12 @@ begin
   perform rowcast.watch('accounts_baseorder', 'orders', columns => '{id,name,status,price}');
   perform rowcast.watch('accounts_baseorder_tags', 'order-tags:{baseorder_id}');
   perform rowcast.watch('accounts_receipt', 'receipt:{id}');
+
+  -- Who may listen; nobody else. An order that changes its booster is taken from the old one before the change is shown.
+  perform rowcast.define_access('order:{id}', reads => '{accounts_baseorder}', allow =>
+    'rowcast.is_staff() or exists (select from accounts_baseorder where id = {id}::bigint and booster_id::text = rowcast.user_id())');
+  perform rowcast.define_access(channel, allow => 'rowcast.is_staff()')
+    from unnest(array['orders', 'order-tags:{baseorder_id}', 'receipt:{id}']) channel;
 end $$;
 """
 
@@ -71,6 +77,8 @@ begin
   perform rowcast.unwatch('accounts_baseorder_tags');
   perform rowcast.unwatch('accounts_receipt');
   perform rowcast.undefine_channel('order:{id}');
+  perform rowcast.undefine_access(channel)
+    from unnest(array['order:{id}', 'orders', 'order-tags:{baseorder_id}', 'receipt:{id}']) channel;
 end $$;
 """
 

@@ -1,0 +1,1 @@
+select rowcast.opened($1) as "opened!"
