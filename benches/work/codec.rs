@@ -63,7 +63,9 @@ fn decode_subscribe() -> Box<dyn FnMut()> {
 
 fn subscribe() -> String {
     let cursor = cursor_of(4);
-    format!(r#"{{"type":"subscribe","channels":["orders:42","portfolio:7","rates"],"cursor":"{cursor}","id":17}}"#)
+    format!(
+        r#"{{"type":"subscribe","channels":["orders:42","portfolio:7","rates"],"cursor":"{cursor}","id":"what the client calls this command"}}"#
+    )
 }
 
 fn cursor() -> Box<dyn FnMut()> {

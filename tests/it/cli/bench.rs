@@ -75,7 +75,7 @@ async fn an_interrupted_bench_leaves_nothing_behind() {
     let admin = TestDb::at(&cluster, "postgres").admin_url();
     for (url, phase) in [(&url, "starting a server"), (&admin, "1 writer")] {
         let mut run = Binary::new(&[&SHORT[..], &["--yes"]].concat()).env("DATABASE_URL", url).start();
-        run.error_with(phase).await;
+        run.error_with(phase, LONGEST).await;
         let beside = TestDb::at(&cluster, "postgres");
         let there = || async {
             beside.texts("select datname::text from pg_database where datname = 'rowcast_bench'").await.len() == 1

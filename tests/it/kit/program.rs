@@ -119,8 +119,8 @@ impl Running {
         }
     }
 
-    /// Waits for a line of stderr that has `mark`.
-    pub async fn error_with(&mut self, mark: &str) {
+    /// Waits this long for a line of stderr that has `mark`.
+    pub async fn error_with(&mut self, mark: &str, limit: Duration) {
         let found = async {
             while let Some(line) = self.stderr.recv().await {
                 if line.contains(mark) {
@@ -129,7 +129,7 @@ impl Running {
             }
             panic!("stderr ended without {mark}");
         };
-        patiently(mark, found).await;
+        assert!(tokio::time::timeout(limit, found).await.is_ok(), "waited {limit:?} in vain for {mark}");
     }
 
     pub fn dir(&self) -> &std::path::Path {
