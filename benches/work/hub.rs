@@ -10,7 +10,7 @@ use rowcast::protocol::native::NativeWs;
 use super::{Work, at, row_json};
 
 pub const ALL: &[Work] = &[
-    Work { name: "hub/join_and_leave", calls: 500, set: join_and_leave },
+    Work { name: "hub/join_and_leave", calls: 3_000, set: join_and_leave },
     Work { name: "hub/1_event_to_1000", calls: 5, set: || deliver(1_000, 1) },
     Work { name: "hub/1000_events_to_1_each", calls: 5, set: || deliver(1_000, 1_000) },
 ];
