@@ -2,7 +2,7 @@
 # Installs what a Debian or Ubuntu machine with Rust lacks to build and test rowcast: a C compiler for one
 # dependency, the Postgres server binaries, which rowcast starts itself (no database service is set up), and, only for
 # tests, Chromium (the pages), Python with venv (an application in Django, which the test gets from PyPI) and Node
-# with npm (the examples in JavaScript, with React and Vue from npm).
+# with npm (the examples in JavaScript, with React and Vue from npm), and on Linux valgrind (counts instructions).
 # Does nothing where all is there. Runs as root or with sudo.
 set -euo pipefail
 
@@ -28,14 +28,18 @@ has_venv() {
     python3 -c 'import ensurepip, venv' 2>/dev/null
 }
 
-if dir=$(has_postgres) && command -v cc >/dev/null && found=$(browser) && has_venv && has_node; then
-    echo "Nothing to install: Postgres is in $dir, the C compiler is $(command -v cc), Chromium is $found, Python has venv, Node has npm."
+has_valgrind() {
+    [[ $(uname -s) != Linux ]] || command -v valgrind >/dev/null
+}
+
+if dir=$(has_postgres) && command -v cc >/dev/null && found=$(browser) && has_venv && has_node && has_valgrind; then
+    echo "Nothing to install: Postgres is in $dir, the C compiler is $(command -v cc), Chromium is $found, Python has venv, Node has npm, valgrind is there."
     exit
 fi
 
 if ! command -v apt-get >/dev/null; then
     echo "No apt-get here. Install by hand: a C compiler, the Postgres server, Chromium, Python 3 and Node, such as" >&2
-    echo "  Fedora: dnf install gcc postgresql-server chromium python3 nodejs      macOS: brew install postgresql chromium python node" >&2
+    echo "  Fedora: dnf install gcc postgresql-server chromium python3 nodejs valgrind      macOS: brew install postgresql chromium python node" >&2
     exit 1
 fi
 
@@ -57,6 +61,7 @@ command -v cc >/dev/null || install gcc libc6-dev
 browser >/dev/null || install chromium
 has_venv || install python3-venv
 has_node || install nodejs npm
+has_valgrind || install valgrind
 
 if ! has_postgres >/dev/null; then
     # The server's package would create a cluster and start it at once; this setting, for now, says not to.

@@ -46,6 +46,12 @@ pub fn store(config: &Config) -> Result<Store, AddressError> {
     Ok(Store::new(&database_url(url.expose())?, config.store.clone()))
 }
 
+/// The configured database, parsed and as text, past a pooler where that is known; None: none is configured.
+pub fn configured_url(config: &Config) -> Result<Option<(DatabaseUrl, String)>, AddressError> {
+    let url = config.database.listen_url().map(|url| url.expose());
+    url.map(|text| Ok((database_url(text)?, text.to_owned()))).transpose()
+}
+
 /// On the database of a server. Migrations need a session, so it goes past a pooler.
 pub fn store_at(config: &Config, database: &Database) -> Result<Store, AddressError> {
     let url = config.database.listen_url().unwrap_or(database.url());

@@ -1,5 +1,6 @@
 //! The command line: one file per command, each a clap `Args` and a `run`. It parses, asks `app`, and prints.
 
+mod bench;
 mod chaos;
 mod demo;
 mod doctor;
@@ -59,6 +60,7 @@ enum Command {
     Key(key::Key),
     Doctor(doctor::Doctor),
     Openapi(openapi::Openapi),
+    Bench(bench::Bench),
     Chaos(chaos::Chaos),
     #[command(hide = true)]
     Healthcheck(healthcheck::Healthcheck),
@@ -90,6 +92,7 @@ fn run(cli: Cli, out: &mut Out) -> Result<(), Failure> {
         Command::Key(c) => c.run(&globals, out),
         Command::Doctor(c) => c.run(&globals, out),
         Command::Openapi(c) => c.run(out),
+        Command::Bench(c) => c.run(&globals, out),
         Command::Chaos(c) => c.run(out),
         Command::Healthcheck(c) => c.run(&globals),
     }
@@ -128,6 +131,11 @@ mod tests {
             "rowcast send a b {broken",
             "rowcast migrate --with lunch",
             "rowcast rates",
+            "rowcast bench --writers 0",
+            "rowcast bench --writers 1,257",
+            "rowcast bench --seconds 0",
+            "rowcast bench --clients 0",
+            "rowcast bench --clients many",
             "rowcast chaos --minutes 0",
             "rowcast chaos --instances 0",
             "rowcast token",

@@ -5,10 +5,12 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 /// Far above what a server sends: a message is bounded there.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Of each socket; thousands may be held at once.
+const READ_BUFFER_BYTES: usize = 4 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
@@ -29,6 +31,7 @@ impl Socket {
         let tcp = TcpStream::connect(authority).await.map_err(lost)?;
         tcp.set_nodelay(true).map_err(lost)?;
         let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let url = format!("ws://{authority}{path}");
@@ -42,9 +45,14 @@ impl Socket {
 
     /// The next frame; pings are answered on the way.
     pub async fn next(&mut self) -> Result<Value, SocketError> {
+        serde_json::from_str(&self.next_text().await?).map_err(lost)
+    }
+
+    /// The same, unparsed.
+    pub async fn next_text(&mut self) -> Result<Utf8Bytes, SocketError> {
         loop {
             match self.stream.next().await {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).map_err(lost),
+                Some(Ok(Message::Text(text))) => return Ok(text),
                 Some(Ok(Message::Close(frame))) => {
                     let (code, reason) = frame.map_or((1005, String::new()), |f| (f.code.into(), f.reason.to_string()));
                     return Err(SocketError::Closed { code, reason });

@@ -21,6 +21,8 @@ mod golive;
 mod heartbeat;
 mod joins;
 mod lane;
+#[doc(hidden)]
+pub mod measured;
 mod members;
 mod meter;
 mod pace;

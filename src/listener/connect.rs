@@ -16,6 +16,23 @@ use crate::domain::{ChannelBinding, DatabaseHost, DatabaseUrl, HostPlace, SslMod
 /// Encrypted or not: one type for both.
 pub(super) type Wire = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
+/// An ordinary session on the first host that answers, for tools that bring statements of their own. Ends when the client
+/// is dropped.
+pub async fn client(url: &DatabaseUrl) -> Result<Client, ListenerError> {
+    let config = Config::default();
+    let mut first = None;
+    for host in &url.hosts {
+        match connect(&config, url, host).await {
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                return Ok(client);
+            }
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.expect("DatabaseUrl has at least one host"))
+}
+
 /// Tries what `sslmode` allows, in its order.
 pub(super) async fn connect(
     config: &Config,

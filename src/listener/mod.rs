@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::domain::{Boxed, DatabaseUrl, Drains, Feed};
 
 pub use config::{Config, ConfigError};
+pub use connect::client;
 pub use error::ListenerError;
 pub use session::{Checked, check};
 pub use stats::{Stats, StatsSnapshot};

@@ -14,6 +14,8 @@
 mod dispatcher;
 mod fields;
 mod keys;
+#[doc(hidden)]
+pub mod measured;
 mod reader;
 mod replay;
 mod route;

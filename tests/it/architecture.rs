@@ -27,7 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &[]),
     // Runs the program itself, as a supervisor would.
     ("chaos", &["client", "embedded"]),
-    ("cli", &["app", "chaos", "client"]),
+    ("bench", &["client", "embedded", "listener", "domain"]),
+    ("cli", &["app", "bench", "chaos", "client"]),
 ];
 const GATHERED: [&str; 13] = [
     "auth",
@@ -67,7 +68,7 @@ const EVERYTHING: [&str; 18] = [
 /// One module may know a crate: to replace it, one module changes.
 const SOLE_USERS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
-    ("tokio_postgres", &["listener", "chaos"]),
+    ("tokio_postgres", &["listener", "chaos", "bench"]),
     ("tokio_postgres_rustls", &["listener"]),
     // auth: the key sets of token issuers.
     ("reqwest", &["auth", "provider", "cli", "client", "chaos"]),

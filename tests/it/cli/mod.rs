@@ -1,5 +1,6 @@
 //! The built program, as its user meets it: what it prints, where, and its exit code.
 
+mod bench;
 mod doctor;
 mod keys;
 mod newcomer;

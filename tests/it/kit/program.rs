@@ -1,4 +1,5 @@
 use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
@@ -118,6 +119,19 @@ impl Running {
         }
     }
 
+    /// Waits this long for a line of stderr that has `mark`.
+    pub async fn error_with(&mut self, mark: &str, limit: Duration) {
+        let found = async {
+            while let Some(line) = self.stderr.recv().await {
+                if line.contains(mark) {
+                    return;
+                }
+            }
+            panic!("stderr ended without {mark}");
+        };
+        assert!(tokio::time::timeout(limit, found).await.is_ok(), "waited {limit:?} in vain for {mark}");
+    }
+
     pub fn dir(&self) -> &std::path::Path {
         self.dir.path()
     }
@@ -141,6 +155,24 @@ impl Running {
 
     pub async fn ended(&mut self) -> ExitStatus {
         patiently("the program's end", self.child.wait()).await.expect("a child of ours")
+    }
+
+    /// The same for what measures, and needs its time.
+    pub async fn ended_within(&mut self, limit: Duration) -> ExitStatus {
+        match tokio::time::timeout(limit, self.child.wait()).await {
+            Ok(status) => status.expect("a child of ours"),
+            Err(_) => panic!("the program did not end within {limit:?}"),
+        }
+    }
+
+    /// All of stdout, once it ended.
+    pub async fn output(&mut self) -> String {
+        let mut text = String::new();
+        while let Some(line) = self.line().await {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
     }
 
     /// All of stderr, once it ended.

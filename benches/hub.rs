@@ -1,0 +1,13 @@
+//! Time of what `work/hub.rs` does:  cargo bench --bench hub
+
+mod work;
+
+use criterion::Criterion;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    for work in work::all().into_iter().filter(|work| work.name.starts_with("hub/")) {
+        criterion.bench_function(work.name, |bencher| bencher.iter((work.set)()));
+    }
+    criterion.final_summary();
+}

@@ -1,0 +1,1 @@
+copy load (id, n, customer, status, amount, note) from stdin

@@ -1,0 +1,1 @@
+revoke rowcast_capture from current_user

@@ -1,0 +1,1 @@
+update watched.tick set n = $2 where id = $1
