@@ -109,16 +109,20 @@ struct Count {
     /// Text frames that each connection has had before the changes.
     base: u32,
     changes_wanted: u32,
+    /// Text frames after which a connection is in.
+    first: u32,
     /// Of each change: its stamp, and when the last had it.
     changes: Vec<(u64, u64)>,
     /// Deliveries by tenths of a millisecond.
     histogram: Vec<u64>,
     delivered: u64,
-    upgraded: usize,
+    /// Connections that have had what they wait for first.
+    in_already: usize,
 }
 
 const WAKE: Token = Token(usize::MAX);
 const HISTOGRAM: usize = 200_000;
+const ON_THE_WAY_MAX: usize = 50;
 
 pub fn run(args: &[String]) -> Result<()> {
     let [port, count, rest @ ..] = args else { return Err("clients PORT COUNT [HELLO TEXTS]".into()) };
@@ -135,7 +139,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let mut sockets = Vec::with_capacity(count);
     let mut lines = hello.as_ref().map(|(text, _)| text.lines());
     let texts_first = hello.as_ref().map_or(0, |(_, texts)| *texts);
-    let mut state = Count { histogram: vec![0; HISTOGRAM], base: texts_first, ..Count::default() };
+    let mut state = Count { histogram: vec![0; HISTOGRAM], base: texts_first, first: texts_first, ..Count::default() };
     let mut buffer = vec![0; 256 * 1024];
     let mut events = Events::with_capacity(1024);
     for n in 0..count {
@@ -151,8 +155,8 @@ pub fn run(args: &[String]) -> Result<()> {
         let mut tcp = TcpStream::from_std(tcp);
         poll.registry().register(&mut tcp, Token(n), Interest::READABLE)?;
         sockets.push(Socket { tcp, then, upgraded: hello.is_none(), held: Vec::new(), texts: 0 });
-        // Not all handshakes at once: a bounded number is under way.
-        while hello.is_some() && sockets.len() - state.upgraded > 50 {
+        // Not all at once: a bounded number is on the way in, their subscriptions included.
+        while hello.is_some() && sockets.len() - state.in_already > ON_THE_WAY_MAX {
             turn(&mut poll, &mut events, &mut sockets, &mut state, &mut buffer, hello.is_some(), None)?;
         }
     }
@@ -259,7 +263,6 @@ impl Socket {
                 return Err(String::from_utf8_lossy(data).into_owned().into());
             }
             (self.upgraded, at) = (true, end + 4);
-            state.upgraded += 1;
             self.tcp.write_all(&std::mem::take(&mut self.then))?;
         }
         while let Some((opcode, from, to)) = frame(&data[at..]) {
@@ -290,6 +293,7 @@ impl Socket {
         }
         let n = self.texts;
         self.texts += 1;
+        state.in_already += usize::from(self.texts == state.first);
         if n < state.base || state.changes_wanted == 0 {
             return Ok(());
         }

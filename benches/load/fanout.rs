@@ -15,7 +15,7 @@ use super::clients::{Clients, Hello};
 use super::measure::{cpu_ns, middle, own_cpu_ns, pin};
 
 /// The frames of all connections in one measurement: the more connections, the fewer rounds.
-const FRAMES: usize = 400_000;
+const FRAMES: usize = 200_000;
 const QUEUED: usize = 16;
 pub const TARGET: f64 = 1.10;
 /// Built by itself, so that rowcast does not depend on what it is compared with.
