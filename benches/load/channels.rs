@@ -20,7 +20,7 @@ struct Scene {
 
 pub fn run() -> Result<()> {
     pin(0);
-    let mut scenes = vec![
+    let mut scenes = [
         scene("1 channel, 1,000 subscribers", 1, |_, _| 0, |_, all| vec![&all[0]])?,
         scene(
             "100,000 channels, one subscriber each; 1,000 of them have an event",
