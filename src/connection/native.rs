@@ -140,6 +140,7 @@ impl Native {
     async fn subscribe(&self, conn: ConnId, channels: Vec<ChannelName>, cursor: Option<&Cursor>, id: Option<&Id>) {
         let mut accepted = Vec::with_capacity(channels.len());
         for channel in channels {
+            let channel = self.shared.hub.shared_name(channel);
             match self.reserve(&channel).await {
                 Ok(()) => accepted.push(channel),
                 Err((code, message)) => {

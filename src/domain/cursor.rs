@@ -57,8 +57,13 @@ const VERSION: u8 = 1;
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 const XIP_MAX: u64 = 8192;
 
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Cursor {
+    /// What `Display` writes, by a shorter way: every event has one.
+    pub fn text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.bytes())
+    }
+
+    fn bytes(&self) -> Vec<u8> {
         let Position { prev, cur, id } = &self.position;
         let mut b = Vec::with_capacity(48);
         b.push(VERSION);
@@ -72,7 +77,13 @@ impl fmt::Display for Cursor {
             put_snapshot(&mut b, cur, prev.xmin());
         }
         put_varint(&mut b, *id as u64);
-        f.write_str(&URL_SAFE_NO_PAD.encode(b))
+        b
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
     }
 }
 

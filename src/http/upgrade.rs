@@ -130,7 +130,9 @@ fn visit(request: &Request, caller: Caller) -> Visit {
 
 /// The socket, and with it the places that it takes.
 async fn taken(upgrade: OnUpgrade, socket: Arc<Socket>, held: Vec<Held>) -> Option<Transport> {
-    let places = |socket: &Socket| -> Option<Box<dyn Any + Send + Sync>> { Some(Box::new((socket.take_held(), held))) };
+    let places = |socket: &Socket| -> Option<Box<dyn Any + Send + Sync>> {
+        Some(Box::new((socket.take_held(), held.into_boxed_slice())))
+    };
     if socket.encrypted {
         let early = Early { bytes: Vec::new(), held: places(&socket) };
         return Some(Transport::Io(Box::new(upgrade.await.ok()?), early));

@@ -25,7 +25,7 @@ use super::joins::Buffer;
 use super::lane::{ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
 use super::pace::{Agenda, Pace};
 use super::recent::Recent;
-use super::slab::Slab;
+use super::slab::{Slab, push_tight};
 use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Pattern, Position, Snapshot};
 
 pub struct Core {
@@ -122,12 +122,14 @@ pub struct Topic {
 
 impl Topic {
     /// The frame, once to each lane that has subscribers.
-    pub fn publish(&self, frame: &Bytes, key: Option<&Arc<str>>, skip: &[ConnId], outgoing: &mut [Vec<Item>]) {
-        for (lane, _) in self.count.iter().enumerate().filter(|(_, n)| **n > 0) {
+    pub fn publish(&self, mut frame: Bytes, key: Option<&Arc<str>>, skip: &[ConnId], outgoing: &mut [Vec<Item>]) {
+        let mut lanes = self.count.iter().enumerate().filter(|(_, n)| **n > 0).map(|(lane, _)| lane).peekable();
+        while let Some(lane) = lanes.next() {
             let skip: Vec<ConnId> = skip.iter().filter(|id| id.lane() == lane).copied().collect();
             outgoing[lane].push(Item::Publish {
                 topic: self.id,
-                frame: frame.clone(),
+                // The first clone makes the bytes shared; where there is one lane, they need not be.
+                frame: if lanes.peek().is_some() { frame.clone() } else { std::mem::take(&mut frame) },
                 key: key.cloned(),
                 skip: (!skip.is_empty()).then(|| skip.into()),
             });
@@ -186,7 +188,7 @@ impl Core {
                     state.names.insert(name.clone(), n);
                     n
                 });
-                conn.subs.push(Sub { channel: n, state: joining });
+                push_tight(&mut conn.subs, Sub { channel: n, state: joining });
                 conn.waiting += 1;
                 state.subscriptions += 1;
                 n
@@ -309,9 +311,10 @@ impl Core {
     /// Puts a heartbeat into the FIFO of `lane`, with the cursor of what is before it.
     pub fn heartbeat(&self, lane: usize, turn: u32, of: u32) {
         let guard = lock(&self.state);
-        let cursor = guard.stream.as_ref().map(|(incarnation, position)| {
-            Cursor { incarnation: *incarnation, position: position.clone() }.to_string()
-        });
+        let cursor = guard
+            .stream
+            .as_ref()
+            .map(|(incarnation, position)| Cursor { incarnation: *incarnation, position: position.clone() }.text());
         let conns = &guard.slots[lane].conns;
         let slots = (turn..conns.len() as u32).step_by(of as usize);
         // Nor to a client that has not asked for anything yet: it would resume from there without a snapshot.

@@ -45,7 +45,7 @@ impl Core {
                 dialect.channel_error(name.as_str(), error, out)
             });
             let Some(frame) = frame else { continue };
-            topic.publish(&frame, None, &[], &mut state.outgoing);
+            topic.publish(frame, None, &[], &mut state.outgoing);
         }
         self.push_out(state);
     }
@@ -61,7 +61,7 @@ impl Core {
         if let Some((_, frame)) = held.frames.iter().find(|(f, _)| *f == form) {
             return frame.clone();
         }
-        let cursor = held.cursor.as_ref().map(Cursor::to_string);
+        let cursor = held.cursor.as_ref().map(Cursor::text);
         let frame = self
             .encode(form, scratch, |dialect, out| dialect.event(name.as_str(), &held.message, cursor.as_deref(), out));
         held.frames.push((form, frame.clone()));
@@ -77,7 +77,7 @@ impl Core {
         cursor: &Cursor,
         scratch: &mut Vec<u8>,
     ) -> Option<Bytes> {
-        let cursor = cursor.to_string();
+        let cursor = cursor.text();
         self.encode(form, scratch, |dialect, out| dialect.event(name.as_str(), &held.message, Some(&cursor), out))
     }
 
@@ -134,16 +134,16 @@ impl Core {
                 continue;
             }
             if let (None, Some(cursor)) = (&text, cursor) {
-                *text = Some(cursor.to_string());
+                *text = Some(cursor.text());
             }
             let frame = self.encode(topic.form, scratch, |dialect, out| {
                 dialect.event(channel.name.as_str(), message, text.as_deref(), out)
             });
-            if let Some(frame) = &frame {
-                topic.publish(frame, message.conflate.as_ref(), &skip, outgoing);
-            }
             if channel.joining > 0 {
-                frames.push((topic.form, frame));
+                frames.push((topic.form, frame.clone()));
+            }
+            if let Some(frame) = frame {
+                topic.publish(frame, message.conflate.as_ref(), &skip, outgoing);
             }
         }
         if channel.joining > 0 {
@@ -212,9 +212,14 @@ pub(super) fn skipped(channel: &mut Channel, stamp: &Stamp, place: Option<&Posit
         }
         return skipped;
     }
-    // Reads of one channel come in the order of their snapshots, and the log has passed everybody's snapshot:
-    // nothing older can come.
-    if matches!(stamp, Stamp::Read(_)) && place.is_some_and(|p| p.cur.covers(newest)) {
+    // The log has passed everybody's snapshot. Where only it speaks (a drain brings what its `prev` did not see), or where
+    // this is a read (those of one channel come in the order of their snapshots), nothing older can come.
+    let passed = match stamp {
+        Stamp::Log { .. } => !channel.reads && place.is_some_and(|p| p.prev.covers(newest)),
+        Stamp::Read(_) => place.is_some_and(|p| p.cur.covers(newest)),
+        Stamp::Foreign => false,
+    };
+    if passed {
         channel.settling = Vec::new();
         channel.settling_cur = None;
     }

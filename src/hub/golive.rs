@@ -1,6 +1,7 @@
 //! From joining to live: what was missed, then what comes, as one piece of the FIFO.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -10,6 +11,7 @@ use super::core::{Core, State, SubState, Topic};
 use super::joins::included;
 use super::lane::{ConnId, Form, GoingLive, Item, Lane, lock};
 use super::pace::{Waiting, may_wait};
+use super::slab::push_tight;
 use super::{JoinError, Part};
 use crate::domain::{ChannelName, Cursor, Position};
 
@@ -121,11 +123,19 @@ impl Core {
             channel.stop_joining(&mut state.join_bytes);
             let at = channel.live.iter().position(|t| t.form == form).unwrap_or_else(|| {
                 let id = state.topics.insert(());
-                channel.live.push(Topic { form, id, count: vec![0; lanes].into(), pace: self.pace(form) });
+                let count = vec![0; lanes].into();
+                push_tight(&mut channel.live, Topic { form, id, count, pace: self.pace(form) });
                 channel.live.len() - 1
             });
             channel.live[at].count[id.lane()] += 1;
             topics.push(channel.live[at].id);
+            // A place that is the stream's own: it has seen nothing that is still to come.
+            let stands = |at: &Position| {
+                Arc::ptr_eq(&at.prev, &since.prev) && Arc::ptr_eq(&at.cur, &since.cur) && since.id <= at.id
+            };
+            if state.stream.as_ref().is_some_and(|(_, at)| stands(at)) {
+                continue;
+            }
             if channel.settling_cur.as_ref().is_none_or(|newest| since.cur.covers(newest)) {
                 channel.settling_cur = Some(since.cur.clone());
             }
@@ -133,7 +143,7 @@ impl Core {
                 let slots = &mut state.slots;
                 channel.settling.retain(|(id, _)| slots[id.lane()].get(*id).is_some());
             }
-            channel.settling.push((id, since));
+            push_tight(&mut channel.settling, (id, since));
         }
         self.fifos[id.lane()].push(Item::Live(Box::new(GoingLive { conn: id, topics, frames })));
     }

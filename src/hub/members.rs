@@ -5,6 +5,7 @@
 use super::Closed;
 use super::fanout::{Fanout, Listener, Member, NONE, Port, Sub, Transport};
 use super::lane::{Adopted, ConnId, Form, GoingLive, ShuttingDown, guarded, tell_closed};
+use super::slab::push_tight;
 
 impl<P: Port> Fanout<P> {
     /// The connection hears nothing more and says nothing more; what is queued may still drain, for a while.
@@ -73,8 +74,8 @@ impl<P: Port> Fanout<P> {
             let at = self.topics[t].len() as u32;
             let Some(member) = self.member(live.conn) else { return };
             let sub = member.subs.len() as u32;
-            member.subs.push(Sub { topic, at });
-            self.topics[t].push(Listener { slot: live.conn.slot(), sub });
+            push_tight(&mut member.subs, Sub { topic, at });
+            push_tight(&mut self.topics[t], Listener { slot: live.conn.slot(), sub });
         }
     }
 

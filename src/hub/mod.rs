@@ -314,6 +314,11 @@ impl Hub {
         Some(numbers.into_iter().filter_map(event).collect())
     }
 
+    /// The same name, as the channel's first subscriber brought it: thousands share one text.
+    pub fn shared_name(&self, channel: ChannelName) -> ChannelName {
+        lock(&self.core().state).names.get_key_value(&channel).map_or(channel.clone(), |(name, _)| name.clone())
+    }
+
     /// The channels with an audience, and how many each has.
     pub fn channels(&self) -> Vec<(ChannelName, usize)> {
         lock(&self.core().state).channels.iter().map(|c| (c.name.clone(), c.audience())).collect()

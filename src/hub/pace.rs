@@ -107,13 +107,13 @@ impl Core {
         let Waiting { message, cursor } = waiting;
         // Who has been shown it, or a later state, since it was held.
         let skip = skipped(channel, &message.stamp, cursor.as_ref().map(|c| &c.position));
-        let text = cursor.as_ref().map(Cursor::to_string);
+        let text = cursor.as_ref().map(Cursor::text);
         let topic = &channel.live[at];
         let frame = self.encode(topic.form, scratch, |dialect, out| {
             dialect.event(channel.name.as_str(), message, text.as_deref(), out)
         });
         if let Some(frame) = frame {
-            topic.publish(&frame, message.conflate.as_ref(), &skip, outgoing);
+            topic.publish(frame, message.conflate.as_ref(), &skip, outgoing);
         }
     }
 

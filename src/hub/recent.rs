@@ -1,5 +1,6 @@
 //! Recent events in memory, for clients that resume: complete back to a floor that rises as the oldest are dropped.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -54,7 +55,11 @@ impl Recent {
         let number = self.first + self.events.len() as u64;
         let target = held.message.target.clone();
         match &target {
-            Target::One(channel) => self.by_channel.entry(channel.clone()).or_default().push_back(number),
+            // Most have one event at a time.
+            Target::One(channel) => match self.by_channel.entry(channel.clone()) {
+                Entry::Occupied(mut own) => own.get_mut().push_back(number),
+                Entry::Vacant(none) => none.insert(VecDeque::with_capacity(1)).push_back(number),
+            },
             Target::Family(pattern) => self.families.push_back((number, pattern.clone())),
         }
         self.bytes += held.bytes() + OVERHEAD_BYTES;
@@ -108,10 +113,10 @@ impl Recent {
         self.bytes -= oldest.held.bytes() + OVERHEAD_BYTES;
         match &oldest.target {
             Target::One(channel) => {
-                if let Some(own) = self.by_channel.get_mut(channel) {
-                    own.pop_front();
-                    if own.is_empty() {
-                        self.by_channel.remove(channel);
+                if let Entry::Occupied(mut own) = self.by_channel.entry(channel.clone()) {
+                    own.get_mut().pop_front();
+                    if own.get().is_empty() {
+                        own.remove();
                     }
                 }
             }

@@ -1,5 +1,16 @@
 //! Numbered places, used again: lists may hold a number where a pointer would need a count.
 
+/// `Vec::push`, but the first few take no more than they need: of the lists that every connection and every channel has, most
+/// stay that short.
+pub fn push_tight<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() && list.len() < TIGHT {
+        list.reserve_exact(1);
+    }
+    list.push(item);
+}
+
+const TIGHT: usize = 4;
+
 pub struct Slab<T> {
     items: Vec<Option<T>>,
     free: Vec<u32>,

@@ -53,7 +53,7 @@ pub fn event(out: &mut Vec<u8>, channel: &str, message: &Message, cursor: Option
     raw(out, "data", &message.data);
     at(out, message.at_us);
     if let Some(cursor) = cursor {
-        field(out, "cursor", cursor);
+        plain(out, "cursor", cursor);
     }
     close(out, None);
 }
@@ -144,6 +144,14 @@ fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     string(out, value);
 }
 
+/// Of a text that is base64, or the like.
+fn plain(out: &mut Vec<u8>, name: &str, value: &str) {
+    key(out, name);
+    out.push(b'"');
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'"');
+}
+
 fn raw(out: &mut Vec<u8>, name: &str, json: &[u8]) {
     key(out, name);
     // A frame stays JSON whatever a writer of messages gave.
@@ -158,8 +166,46 @@ pub fn time(at_us: i64) -> String {
 fn at(out: &mut Vec<u8>, at_us: i64) {
     key(out, "at");
     out.push(b'"');
-    out.extend_from_slice(time(at_us).as_bytes());
+    match quick_time(at_us) {
+        Some(text) => out.extend_from_slice(&text),
+        None => out.extend_from_slice(time(at_us).as_bytes()),
+    }
     out.push(b'"');
+}
+
+/// `time` of the years 1970 to 9999, in a tenth of the instructions: every event has one. Dates by Howard Hinnant's
+/// `civil_from_days` (howardhinnant.github.io/date_algorithms.html).
+fn quick_time(at_us: i64) -> Option<[u8; 27]> {
+    const DAY_S: u64 = 86_400;
+    const YEAR_10000_S: u64 = 253_402_300_800;
+    let at_us = u64::try_from(at_us).ok()?;
+    let (at_s, micros) = (at_us / 1_000_000, at_us % 1_000_000);
+    if at_s >= YEAR_10000_S {
+        return None;
+    }
+    let days = at_s / DAY_S + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let second = at_s % DAY_S;
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let mut put = |mut end: usize, mut value: u64| {
+        while value > 0 {
+            end -= 1;
+            text[end] = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+    };
+    for (end, value) in
+        [(4, year), (7, month), (10, day), (13, second / 3600), (16, second / 60 % 60), (19, second % 60), (26, micros)]
+    {
+        put(end, value);
+    }
+    Some(text)
 }
 
 fn key(out: &mut Vec<u8>, name: &str) {
@@ -169,6 +215,12 @@ fn key(out: &mut Vec<u8>, name: &str) {
 }
 
 fn string(out: &mut Vec<u8>, text: &str) {
+    // Names hardly ever need escaping, and looking is cheap (to the end: without a branch, it is done in vectors).
+    if !text.bytes().fold(false, |found, b| found | (b < b' ') | (b == b'"') | (b == b'\\')) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        return out.push(b'"');
+    }
     serde_json::to_writer(out, text).expect("a string is written to memory");
 }
 
@@ -199,6 +251,31 @@ mod tests {
             conflate: None,
             stamp: Stamp::Log { xid: 1, id: 1 },
             replay: true,
+        }
+    }
+
+    #[test]
+    fn the_quick_time_is_the_time() {
+        let second = 1_000_000;
+        let leaps =
+            [0, 951_782_399, 951_782_400, 951_868_800, 1_709_164_800, 4_107_542_400, 253_402_300_799, -1, -86_401];
+        let steps = (0..4000).map(|n| n * 63_113_851 + n * n);
+        for at_s in leaps.into_iter().chain(steps) {
+            for us in [0, 1, 999_999, 120_000] {
+                let at_us = at_s * second + us;
+                let mut out = Vec::new();
+                at(&mut out, at_us);
+                assert_eq!(String::from_utf8_lossy(&out), format!(",\"at\":\"{}\"", time(at_us)), "{at_us}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_are_escaped_where_they_must_be() {
+        for want in ["", "orders:1", "a\"b", "a\\b", "a\nb", "\u{0}", "\u{7f}", "zażółć \u{2028} 🦀"] {
+            let mut out = Vec::new();
+            string(&mut out, want);
+            assert_eq!(out, serde_json::to_vec(want).expect("text"), "{want:?}");
         }
     }
 
