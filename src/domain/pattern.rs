@@ -153,22 +153,28 @@ impl Pattern {
     /// The channel's name with `value(i, parameter)` in place of the i-th parameter. `None` where a value is
     /// missing or empty (SQL null: the row has no such channel) or the result is no valid name.
     pub fn fill<S: AsRef<str>>(&self, mut value: impl FnMut(usize, &str) -> Option<S>) -> Option<ChannelName> {
-        let mut name = String::with_capacity(self.text.len() + 16);
-        let mut i = 0;
+        // On the stack: this is done for each row of the log.
+        let mut name = [0; CHANNEL_BYTES_MAX];
+        let (mut bytes, mut i) = (0, 0);
+        let mut push = |text: &str| {
+            name.get_mut(bytes..bytes + text.len())?.copy_from_slice(text.as_bytes());
+            bytes += text.len();
+            Some(())
+        };
         for part in &self.parts {
             match part {
-                Part::Literal(l) => name.push_str(l),
+                Part::Literal(l) => push(l)?,
                 Part::Param(p) => {
                     let v = value(i, p)?;
                     if v.as_ref().is_empty() {
                         return None;
                     }
-                    name.push_str(v.as_ref());
+                    push(v.as_ref())?;
                     i += 1;
                 }
             }
         }
-        ChannelName::new(&name).ok()
+        ChannelName::new(std::str::from_utf8(&name[..bytes]).ok()?).ok()
     }
 }
 
