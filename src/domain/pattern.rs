@@ -159,32 +159,39 @@ impl Pattern {
     /// missing or empty (SQL null: the row has no such channel), the result is no valid name, or it would be read
     /// with other values: of `doc:{owner}:{id}`, the owner `a:b` must not come out in a channel of the owner `a`.
     pub fn fill<S: AsRef<str>>(&self, mut value: impl FnMut(usize, &str) -> Option<S>) -> Option<ChannelName> {
-        let mut name = String::with_capacity(self.text.len() + 16);
-        let mut i = 0;
+        // On the stack: this is done for each row of the log.
+        let mut name = [0; CHANNEL_BYTES_MAX];
+        let (mut bytes, mut i) = (0, 0);
+        let push = |name: &mut [u8], bytes: &mut usize, text: &str| {
+            name.get_mut(*bytes..*bytes + text.len())?.copy_from_slice(text.as_bytes());
+            *bytes += text.len();
+            Some(())
+        };
         // A single parameter can only be read as it was written.
         let ambiguous = self.params().nth(1).is_some();
         let mut places = Vec::new();
         for part in &self.parts {
             match part {
-                Part::Literal(l) => name.push_str(l),
+                Part::Literal(l) => push(&mut name, &mut bytes, l)?,
                 Part::Param(p) => {
                     let v = value(i, p)?;
                     if v.as_ref().is_empty() {
                         return None;
                     }
-                    let from = name.len();
-                    name.push_str(v.as_ref());
+                    let from = bytes;
+                    push(&mut name, &mut bytes, v.as_ref())?;
                     i += 1;
                     if ambiguous {
-                        places.push(from..name.len());
+                        places.push(from..bytes);
                     }
                 }
             }
         }
-        if ambiguous && !self.values(&name)?.into_iter().eq(places.into_iter().map(|place| &name[place])) {
+        let name = std::str::from_utf8(&name[..bytes]).ok()?;
+        if ambiguous && !self.values(name)?.into_iter().eq(places.into_iter().map(|place| &name[place])) {
             return None;
         }
-        ChannelName::new(&name).ok()
+        ChannelName::new(name).ok()
     }
 }
 

@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::types::{BorrowToSql, ToSql};
@@ -288,7 +288,18 @@ impl Rows {
     }
 
     async fn next(&mut self, session: &Session) -> Result<Option<Row>, ListenerError> {
-        session.wait_up_to(self.patience, async { self.stream.next().await.transpose() }).await
+        // Most rows are here already: no timer for those.
+        let ready = self.stream.next().now_or_never();
+        if let Some(Some(Ok(row))) = ready {
+            return Ok(Some(row));
+        }
+        let next = async {
+            match ready {
+                Some(end) => end.transpose(),
+                None => self.stream.next().await.transpose(),
+            }
+        };
+        session.wait_up_to(self.patience, next).await
     }
 }
 

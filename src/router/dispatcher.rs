@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::keys::KeyFinder;
 use super::reader::Reader;
 use super::route::{Routed, route};
+use super::routing::FamilyId;
 use super::source::Shared;
 use crate::domain::{Batch, ChannelName, Feed, LogRow, Message, Op, Position, ReadError, Snapshot, Stamp, Target};
 
@@ -153,18 +154,14 @@ fn route_rows(shared: &Arc<Shared>, dirty: &mut Dirty, rows: &[LogRow]) -> Vec<M
     let limit = shared.config.message_bytes_max;
     let mut messages = Vec::with_capacity(rows.len());
     let mut too_large = Vec::new();
+    let mut marked: HashMap<FamilyId, HashSet<ChannelName>> = HashMap::new();
     for row in rows {
         let errors = row.matched.iter().filter(|m| **m < 0).count() as u64;
         shared.stats.when_errors.fetch_add(errors, Relaxed);
         route(&routing, row, |routed| match routed {
             Routed::Message(m) if m.data.len() > limit => too_large.push(m),
             Routed::Message(m) => messages.push(m),
-            Routed::Dirty(family, channel) => {
-                if let Some(reader) = shared.reader(routing.family(family)) {
-                    let key: Arc<str> = routing.family(family).pattern.as_str().into();
-                    dirty.channels.entry(key).or_insert_with(|| (reader, HashSet::new())).1.insert(channel);
-                }
-            }
+            Routed::Dirty(family, channel) => drop(marked.entry(family).or_default().insert(channel)),
             Routed::DirtyFamily(family) => {
                 if let Some(reader) = shared.reader(routing.family(family)) {
                     dirty.families.insert(routing.family(family).pattern.as_str().into(), reader);
@@ -190,9 +187,14 @@ fn route_rows(shared: &Arc<Shared>, dirty: &mut Dirty, rows: &[LogRow]) -> Vec<M
             shared.outlet.channel_error(channel, &ReadError::TooLarge { bytes: m.data.len(), limit });
         }
     }
-    // Only what somebody listens to is kept until the drain's end. Whoever subscribes later reads later.
-    for (_, channels) in dirty.channels.values_mut() {
+    for (family, mut channels) in marked {
+        // Only what somebody listens to is kept until the drain's end. Whoever subscribes later reads later.
         channels.retain(|c| shared.outlet.has_audience(c));
+        let family = routing.family(family);
+        if let Some(reader) = shared.reader(family).filter(|_| !channels.is_empty()) {
+            let kept = dirty.channels.entry(family.pattern.as_str().into());
+            kept.or_insert_with(|| (reader, HashSet::new())).1.extend(channels);
+        }
     }
     messages
 }

@@ -1,40 +1,71 @@
 //! Reading and projecting a row's JSON without changing its text: `10.50` stays `10.50`.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::cell::RefCell;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
-/// The top-level members of a row image, in the order in which Postgres wrote them; values are raw text.
-pub struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// The top-level members of a row image, in the order in which Postgres wrote them; values are raw text. Read only as far
+/// as somebody asks: the columns that keys are made of mostly stand at the front.
+pub struct Fields<'a> {
+    json: &'a [u8],
+    seen: RefCell<Seen<'a>>,
+}
+
+#[derive(Default)]
+struct Seen<'a> {
+    members: Vec<Member<'a>>,
+    /// Where the next one begins.
+    at: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Member<'a> {
+    /// With its quotes.
+    name: &'a [u8],
+    value: &'a [u8],
+}
 
 impl<'a> Fields<'a> {
-    /// `None` if the text is not a JSON object: capture writes nothing else.
-    pub fn parse(json: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(json).ok()
+    pub fn of(json: &'a [u8]) -> Self {
+        Self { json, seen: RefCell::default() }
     }
 
     /// A column's value as the text that stands for it in a channel's name: a string's content, a number as it
     /// is written; nothing for SQL null and for a column that is not there.
     pub fn text(&self, column: &str) -> Option<Cow<'a, str>> {
-        let raw = self.raw(column)?.get();
+        let raw = std::str::from_utf8(self.raw(column)?).ok()?;
         match raw.as_bytes()[0] {
             b'n' => None,
-            b'"' => serde_json::from_str::<Cow<'a, str>>(raw).ok(),
+            b'"' => serde_json::from_str::<Text<'a>>(raw).ok().map(|text| text.0),
             _ => Some(Cow::Borrowed(raw)),
         }
     }
 
-    pub fn raw(&self, column: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(name, _)| name == column).map(|(_, value)| *value)
+    /// A column's value as it is written; never empty.
+    pub fn raw(&self, column: &str) -> Option<&'a [u8]> {
+        let mut seen = self.seen.borrow_mut();
+        if let Some(member) = seen.members.iter().find(|m| m.is(column)) {
+            return Some(member.value);
+        }
+        while let Some(member) = seen.advance(self.json) {
+            if member.is(column) {
+                return Some(member.value);
+            }
+        }
+        None
+    }
+
+    /// Are these its columns, all of them, in this order?
+    pub fn are(&self, columns: &[Box<str>]) -> bool {
+        let mut seen = self.seen.borrow_mut();
+        while seen.advance(self.json).is_some() {}
+        seen.members.len() == columns.len() && seen.members.iter().zip(columns).all(|(m, column)| m.is(column))
     }
 
     /// The object with only these columns, in this order; one that the row does not have is left out.
     pub fn project(&self, columns: &[Box<str>]) -> Bytes {
-        let mut out = Vec::with_capacity(64);
+        let mut out = Vec::with_capacity(self.json.len());
         out.push(b'{');
         for column in columns {
             let Some(value) = self.raw(column) else { continue };
@@ -44,40 +75,97 @@ impl<'a> Fields<'a> {
             // A string into a Vec: neither part can fail.
             serde_json::to_writer(&mut out, &**column).expect("a string serialises");
             out.push(b':');
-            out.extend_from_slice(value.get().as_bytes());
+            out.extend_from_slice(value);
         }
         out.push(b'}');
         Bytes::from(out)
     }
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
+/// Borrowed unless it has escapes.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-        impl<'de> Visitor<'de> for Members {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a row as a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(16);
-                while let Some(Name(name)) = map.next_key()? {
-                    members.push((name, map.next_value::<&'de RawValue>()?));
-                }
-                Ok(Fields(members))
-            }
-        }
-
-        deserializer.deserialize_map(Members)
+impl<'a> Seen<'a> {
+    /// The next member; none at the end, and none any more where the text is no JSON object: capture writes nothing else.
+    fn advance(&mut self, json: &'a [u8]) -> Option<Member<'a>> {
+        let first = self.at == 0;
+        let open = after(json, self.at, if first { b'{' } else { b',' });
+        let Some((member, end)) = open.and_then(|at| member(json, at)) else {
+            self.at = json.len();
+            return None;
+        };
+        self.members.push(member);
+        self.at = end;
+        Some(member)
     }
 }
 
-/// A member's name, borrowed unless it has escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+impl Member<'_> {
+    fn is(&self, column: &str) -> bool {
+        let inner = &self.name[1..self.name.len() - 1];
+        inner == column.as_bytes()
+            || (inner.contains(&b'\\') && serde_json::from_slice::<Text>(self.name).is_ok_and(|name| name.0 == column))
+    }
+}
+
+/// A name, a colon, a value; and where it ends.
+fn member(json: &[u8], at: usize) -> Option<(Member<'_>, usize)> {
+    let name_at = blank(json, at);
+    let name_end = string(json, name_at)?;
+    let value_at = blank(json, after(json, name_end, b':')?);
+    let value_end = value(json, value_at)?;
+    Some((Member { name: &json[name_at..name_end], value: &json[value_at..value_end] }, value_end))
+}
+
+/// Behind `byte`, which must come next.
+fn after(json: &[u8], at: usize, byte: u8) -> Option<usize> {
+    let at = blank(json, at);
+    (*json.get(at)? == byte).then_some(at + 1)
+}
+
+fn blank(json: &[u8], mut at: usize) -> usize {
+    while json.get(at).is_some_and(u8::is_ascii_whitespace) {
+        at += 1;
+    }
+    at
+}
+
+/// The end of the string that begins here.
+fn string(json: &[u8], at: usize) -> Option<usize> {
+    let mut at = after(json, at, b'"')?;
+    loop {
+        match json.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The end of the value that begins here.
+fn value(json: &[u8], at: usize) -> Option<usize> {
+    let mut end = at;
+    let mut depth = 0;
+    loop {
+        match json.get(end)? {
+            b'"' => end = string(json, end)?,
+            b'{' | b'[' => (depth, end) = (depth + 1, end + 1),
+            b'}' | b']' if depth > 0 => (depth, end) = (depth - 1, end + 1),
+            b',' | b'}' | b']' if depth == 0 => break,
+            byte if depth == 0 && byte.is_ascii_whitespace() => break,
+            _ => {
+                end += 1;
+                continue;
+            }
+        }
+        // What has just closed was the value, unless it is within another.
+        if depth == 0 {
+            break;
+        }
+    }
+    (end > at).then_some(end)
+}
 
 #[cfg(test)]
 mod tests {
@@ -88,7 +176,7 @@ mod tests {
 
     #[test]
     fn values_become_text_for_channel_names() {
-        let fields = Fields::parse(ROW.as_bytes()).expect("an object");
+        let fields = Fields::of(ROW.as_bytes());
         let cases = [
             ("id", Some("9007199254740993")),
             ("Price", Some("10.50")),
@@ -105,16 +193,58 @@ mod tests {
 
     #[test]
     fn projection_keeps_the_text_of_values() {
-        let fields = Fields::parse(ROW.as_bytes()).expect("an object");
+        let fields = Fields::of(ROW.as_bytes());
         let columns = ["Price", "absent", "tags", "q\"t"].map(Box::from);
         assert_eq!(fields.project(&columns), r#"{"Price":10.50,"tags":["x", {"y":1}],"q\"t":"z"}"#);
         assert_eq!(fields.project(&[]), "{}");
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
-        for text in ["", "null", "[1]", "{", "{\"a\":}"] {
-            assert!(Fields::parse(text.as_bytes()).is_none(), "{text}");
+    fn columns_are_found_in_any_order_and_layout() {
+        let spaced = "{ \"a\" : [1, {\"b\": \"]}\"}] ,\n\"b\":\"\\\"\\\\\", \"c\" : -1.5e3 }";
+        let fields = Fields::of(spaced.as_bytes());
+        for (column, raw) in [("c", "-1.5e3"), ("a", r#"[1, {"b": "]}"}]"#), ("b", r#""\"\\""#), ("c", "-1.5e3")] {
+            assert_eq!(fields.raw(column), Some(raw.as_bytes()), "{column}");
+        }
+        assert_eq!((fields.text("b").as_deref(), fields.text("d")), (Some("\"\\"), None));
+    }
+
+    #[test]
+    fn the_whole_row_is_told_from_a_part_of_it() {
+        let fields = Fields::of(br#"{"a":1,"b":2}"#);
+        for (columns, all) in
+            [(&["a", "b"][..], true), (&["b", "a"], false), (&["a"], false), (&["a", "b", "c"], false)]
+        {
+            let columns: Vec<Box<str>> = columns.iter().map(|c| Box::from(*c)).collect();
+            assert_eq!(fields.are(&columns), all, "{columns:?}");
+        }
+    }
+
+    #[test]
+    fn agrees_with_a_parser_wherever_the_text_is_cut() {
+        let text = ROW.as_bytes();
+        for end in 0..=text.len() {
+            let fields = Fields::of(&text[..end]);
+            assert_eq!(fields.raw("not there"), None, "{end}");
+            let whole = Fields::of(text);
+            for column in ["id", "Price", "näme", "gone", "tags", "ok", "q\"t"] {
+                let found = fields.raw(column);
+                assert!(found.is_none() || found == whole.raw(column), "{column} of {end} bytes");
+            }
+        }
+        let all: std::collections::HashMap<String, Box<serde_json::value::RawValue>> =
+            serde_json::from_slice(text).expect("JSON");
+        for (column, value) in all {
+            assert_eq!(Fields::of(text).raw(&column), Some(value.get().as_bytes()), "{column}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_has_no_columns() {
+        for text in
+            ["", "null", "[1]", "{", "{\"a\":}", "{\"a\"", "{\"a\":\"", "{\"a\":\"\\", "{\"a\":[", "{a:1}", "{}"]
+        {
+            assert_eq!(Fields::of(text.as_bytes()).raw("a"), None, "{text}");
         }
     }
 }

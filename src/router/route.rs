@@ -1,8 +1,7 @@
 //! One log row -> what it means for channels. Pure: live and replay use the same.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -64,7 +63,7 @@ fn sent(routing: &Routing, row: &LogRow) -> Option<Message> {
     let state = routing.info(&channel).state;
     Some(Message {
         target: Target::One(channel),
-        event: row.event.as_deref().unwrap_or(row.op.name()).into(),
+        event: row.event.as_deref().map_or_else(|| name(row.op), Into::into),
         data: row.new.clone().unwrap_or_else(null),
         at_us: row.at_us,
         conflate: None,
@@ -73,7 +72,7 @@ fn sent(routing: &Routing, row: &LogRow) -> Option<Message> {
     })
 }
 
-/// The images of a row, each parsed once and only when a route needs it.
+/// The images of a row, each read once and only as far as a route needs it.
 struct Images<'a> {
     new: Option<Image<'a>>,
     old: Option<Image<'a>>,
@@ -81,29 +80,30 @@ struct Images<'a> {
 
 struct Image<'a> {
     json: &'a Bytes,
-    fields: OnceCell<Option<Fields<'a>>>,
+    fields: Fields<'a>,
 }
 
 impl<'a> Image<'a> {
     fn of(json: &'a Option<Bytes>) -> Option<Self> {
-        json.as_ref().map(|json| Self { json, fields: OnceCell::new() })
-    }
-
-    fn fields(&self) -> Option<&Fields<'a>> {
-        self.fields.get_or_init(|| Fields::parse(self.json)).as_ref()
+        json.as_ref().map(|json| Self { json, fields: Fields::of(json) })
     }
 
     fn text(&self, column: &str) -> Option<Cow<'a, str>> {
-        self.fields()?.text(column)
+        self.fields.text(column)
     }
 
     fn fill(&self, template: &Pattern) -> Option<ChannelName> {
         template.fill(|_, column| self.text(column))
     }
 
+    /// Do both have the same text in every column that the template names?
+    fn fills_as(&self, other: &Self, template: &Pattern) -> bool {
+        template.params().all(|column| self.fields.raw(column) == other.fields.raw(column))
+    }
+
     fn data(&self, columns: Option<&[Box<str>]>) -> Bytes {
-        match (columns, self.fields()) {
-            (Some(columns), Some(fields)) => fields.project(columns),
+        match columns {
+            Some(columns) if !self.fields.are(columns) => self.fields.project(columns),
             _ => self.json.clone(),
         }
     }
@@ -128,14 +128,17 @@ impl<'r> Case<'_, 'r> {
             }
             return;
         }
-        let channel = |image: &Option<Image>| image.as_ref().map(|i| i.fill(&self.route.template));
-        let (old, new) = (channel(&self.images.old), channel(&self.images.new));
-        if [&old, &new].into_iter().all(|c| !matches!(c, Some(Some(_)))) {
+        let template = &self.route.template;
+        let new = self.images.new.as_ref().and_then(|i| i.fill(template));
+        let old = match (&self.images.old, &self.images.new) {
+            (Some(old), Some(now)) if old.fills_as(now, template) => new.clone(),
+            (old, _) => old.as_ref().and_then(|i| i.fill(template)),
+        };
+        if old.is_none() && new.is_none() {
             return out(Routed::NoChannel);
         }
         // Seen from one channel, a row that moves there is an insert, one that moves away a delete: the
         // old channel must not learn the new content.
-        let (old, new) = (old.flatten(), new.flatten());
         let stays = old == new;
         if let Some(channel) = old.filter(|_| !stays) {
             out(self.one(channel, Op::Delete, self.images.old.as_ref()));
@@ -172,7 +175,7 @@ impl<'r> Case<'_, 'r> {
         }
         Routed::Message(Message {
             target: Target::Family(family.pattern.clone()),
-            event: self.route.event.clone().unwrap_or_else(|| Op::Truncate.name().into()),
+            event: self.route.event.clone().unwrap_or_else(|| name(Op::Truncate)),
             data: null(),
             at_us: self.row.at_us,
             conflate: None,
@@ -192,7 +195,7 @@ impl<'r> Case<'_, 'r> {
         });
         Message {
             target: Target::One(channel),
-            event: self.route.event.clone().unwrap_or_else(|| op.name().into()),
+            event: self.route.event.clone().unwrap_or_else(|| name(op)),
             data,
             at_us: self.row.at_us,
             conflate: conflate.or_else(|| family.row_is_message.then(|| whole_channel(family)).flatten()),
@@ -209,6 +212,16 @@ impl<'r> Case<'_, 'r> {
 /// The key of a channel that is one row: every newer message replaces the older.
 fn whole_channel(family: &Family) -> Option<Arc<str>> {
     family.pattern.params().next().map(|_| Arc::from(""))
+}
+
+/// The name of an event that has none of its own, made once.
+fn name(op: Op) -> Arc<str> {
+    static NAMES: LazyLock<[Arc<str>; 5]> =
+        LazyLock::new(|| [Op::Insert, Op::Update, Op::Delete, Op::Truncate, Op::Send].map(|op| op.name().into()));
+    match NAMES.iter().find(|name| ***name == *op.name()) {
+        Some(name) => name.clone(),
+        None => op.name().into(),
+    }
 }
 
 fn null() -> Bytes {
