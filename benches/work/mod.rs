@@ -13,7 +13,7 @@ use rowcast::domain::Snapshot;
 pub struct Work {
     pub name: &'static str,
     /// Calls that make up one measurement where instructions are counted.
-    #[allow(dead_code, reason = "what is timed is called as often as criterion likes")]
+    #[allow(dead_code, reason = "only `instructions` counts them")]
     pub calls: u32,
     pub set: fn() -> Box<dyn FnMut()>,
 }
