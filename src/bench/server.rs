@@ -45,6 +45,7 @@ impl Server {
             .env("ROWCAST_HTTP_NEW_CONNECTIONS_PER_S_MAX", "0")
             .env("ROWCAST_LOG_LEVEL", "warn")
             .env("ROWCAST_LOG_FORMAT", "text");
+        end_with_us(&mut command);
         let mut child = command.spawn().map_err(failed)?;
         let words = last_words(child.stderr.take().expect("piped"));
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -81,6 +82,22 @@ impl Server {
         }
     }
 }
+
+/// Where we are killed and can end nothing ourselves, the kernel does. It means the thread that starts the child, so this
+/// runs on one that lives as long as the process: the one that `run` is awaited on.
+#[cfg(target_os = "linux")]
+fn end_with_us(command: &mut Command) {
+    // SAFETY: between fork and exec it makes one system call, and touches no memory of ours.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_with_us(_: &mut Command) {}
 
 /// The end of what it says, for when it fails.
 fn last_words(pipe: impl AsyncRead + Unpin + Send + 'static) -> Arc<Mutex<VecDeque<String>>> {

@@ -89,6 +89,25 @@ async fn an_interrupted_bench_leaves_nothing_behind() {
     }
 }
 
+/// What a killed bench cannot take back it leaves to be seen: the database, but no server.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_killed_bench_takes_its_server_with_it() {
+    let (cluster, url) = cluster().await;
+    let mut run = Binary::new(&[&SHORT[..], &["--yes"]].concat()).env("DATABASE_URL", &url).start();
+    run.error_with("1 writer", LONGEST).await;
+    run.kill9().await;
+    let beside = TestDb::at(&cluster, "postgres");
+    let nobody = || async {
+        beside.texts("select pid::text from pg_stat_activity where datname = 'rowcast_bench' and backend_type = 'client backend'")
+            .await
+            .is_empty()
+    };
+    wait_until("its sessions end", nobody).await;
+    let errors = refused(&Binary::new(&[&SHORT[..], &["--yes"]].concat()).env("DATABASE_URL", &url).output().await, 1);
+    assert!(errors.contains("or one was killed") && errors.contains("drop database rowcast_bench"), "{errors}");
+}
+
 #[tokio::test]
 async fn a_bench_refuses_what_a_careful_owner_would() {
     let (cluster, url) = cluster().await;
