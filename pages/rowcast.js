@@ -75,6 +75,9 @@ const LATER_CODES = new Set([1013, 4429]);
 const REFRESH_PAUSE_MS = 5000;
 /** The `id` of our `auth` commands. */
 const AUTH = "auth";
+/** Of our `unsubscribe` commands: nobody waits for their answers. */
+const UNSUBSCRIBE = "unsubscribe";
+const BAD_CURSOR = "bad_cursor";
 /** Errors of a subscribe that pass (docs/ERRORS.md). */
 const PASSING_ERRORS = new Set(["not_ready", "overloaded", "database_unavailable", "view_timeout"]);
 
@@ -147,8 +150,13 @@ class Endpoint {
 class Client {
   /** @type {Options} */ #options;
   /** @type {Line} */ #line;
-  /** @type {Map<string, { handlers: Handlers, cursor: string | null, kind: "event" | "state", live: boolean, failures: number, timer: Timer }>} */
+  /**
+   * `asked`: the `id` of the subscribe that is not answered yet. Until it is, what comes of the channel is of a subscription before.
+   *
+   * @type {Map<string, { handlers: Handlers, cursor: string | null, kind: "event" | "state", live: boolean, asked: string | null, failures: number, timer: Timer }>}
+   */
   #channels = new Map();
+  #asks = 0;
   #heartbeatMs = HEARTBEAT_MS_DEFAULT;
   #authAt = 0;
   /** @type {Timer} */ #refreshTimer;
@@ -167,6 +175,7 @@ class Client {
         clearTimeout(this.#refreshTimer);
         for (const c of this.#channels.values()) {
           c.live = false;
+          c.asked = null;
           clearTimeout(c.timer);
         }
       },
@@ -185,11 +194,11 @@ class Client {
    */
   subscribe(channel, handlers) {
     if (this.#channels.has(channel)) throw new Error(`already subscribed to ${channel}`);
-    this.#channels.set(channel, { handlers, cursor: null, kind: "event", live: false, failures: 0, timer: undefined });
+    this.#channels.set(channel, { handlers, cursor: null, kind: "event", live: false, asked: null, failures: 0, timer: undefined });
     this.#ask(channel);
     return () => {
       clearTimeout(this.#channels.get(channel)?.timer);
-      if (this.#channels.delete(channel)) this.#line.send({ type: "unsubscribe", channel });
+      if (this.#channels.delete(channel)) this.#line.send({ type: "unsubscribe", channel, id: UNSUBSCRIBE });
     };
   }
 
@@ -220,20 +229,21 @@ class Client {
         for (const name of this.#channels.keys()) this.#ask(name);
         break;
       case "subscribed":
-        if (!channel) break;
+        if (!channel || (frame.id ?? null) !== channel.asked) break;
         channel.kind = frame.kind;
         channel.live = true;
+        channel.asked = null;
         channel.failures = 0;
         // Resumed: the missed events follow, each with its own cursor; until then the old one holds.
         if (!frame.resumed) channel.cursor = frame.cursor ?? null;
         break;
       case "snapshot":
-        if (!channel) break;
+        if (!channel?.live) break;
         channel.cursor = frame.cursor ?? channel.cursor;
         channel.handlers.snapshot?.(frame.data, channel.kind);
         break;
       case "event":
-        if (!channel) break;
+        if (!channel?.live) break;
         channel.cursor = frame.cursor ?? channel.cursor;
         channel.handlers.event?.(frame);
         break;
@@ -242,7 +252,8 @@ class Client {
         if (frame.cursor) for (const c of this.#channels.values()) if (c.live) c.cursor = frame.cursor;
         break;
       case "reset":
-        if (!channel) break;
+        // Who asked without a cursor has nothing to discard.
+        if (!channel || (channel.asked !== null && channel.cursor === null)) break;
         channel.cursor = null;
         channel.live = false;
         channel.handlers.reset?.(frame.code, frame.message);
@@ -263,6 +274,15 @@ class Client {
         this.#line.erred();
         if (!channel) {
           console.warn("rowcast:", frame.code, frame.message);
+          break;
+        }
+        if (frame.id !== undefined && frame.id !== channel.asked) break;
+        channel.asked = null;
+        if (frame.code === BAD_CURSOR && channel.cursor !== null) {
+          // Of a server before an update, perhaps: better from the beginning than never.
+          channel.cursor = null;
+          channel.handlers.reset?.(frame.code, frame.message);
+          this.#ask(frame.channel);
           break;
         }
         if (!channel.live && PASSING_ERRORS.has(frame.code)) {
@@ -294,8 +314,12 @@ class Client {
   /** @param {string} channel */
   #ask(channel) {
     if (this.#line.status.phase !== "live") return;
-    const cursor = this.#channels.get(channel)?.cursor;
-    this.#line.send(cursor ? { type: "subscribe", channel, cursor } : { type: "subscribe", channel });
+    const wanted = this.#channels.get(channel);
+    if (!wanted) return;
+    // A text: where numbers come as text, a number would not come back as it went.
+    const id = `${++this.#asks}`;
+    wanted.asked = id;
+    this.#line.send({ type: "subscribe", channel, cursor: wanted.cursor ?? undefined, id });
   }
 }
 

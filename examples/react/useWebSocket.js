@@ -45,12 +45,13 @@ export function useWebSocket(url, options = {}) {
   return { status, connected: status.phase === "live", lastMessage, send };
 }
 
-/** @type {Map<string, { client: ReturnType<typeof connect>, users: number, told: Set<(status: any) => void> }>} */
-const clients = new Map();
+/** @type {{ url: string, token: any, client: ReturnType<typeof connect>, users: number, told: Set<(status: any) => void> }[]} */
+const clients = [];
 
 /**
  * What a state channel shows, or the rows of an event channel's snapshot with `reduce` applied for each event. All
- * components share one connection of the native dialect, and each channel may have one listener.
+ * components with the same `url` and `token` share one connection of the native dialect, and each channel may have one
+ * listener there. A token that is a function must be the same one on each render: another is somebody else's.
  *
  * @param {string} channel
  * @param {{ url?: string, token?: import("../../pages/rowcast.js").Token, reduce?: (data: any, event: any) => any }} [options]
@@ -64,12 +65,12 @@ export function useRowcast(channel, { url = "/ws", token, reduce = (_, event) =>
   });
 
   useEffect(() => {
-    let shared = clients.get(url);
+    let shared = clients.find((c) => c.url === url && c.token === token);
     if (!shared) {
       const told = new Set();
       const client = connect({ url, token, status: (now) => told.forEach((tell) => tell(now)) });
-      shared = { client, users: 0, told };
-      clients.set(url, shared);
+      shared = { url, token, client, users: 0, told };
+      clients.push(shared);
     }
     const { client, told } = shared;
     shared.users += 1;
@@ -81,13 +82,15 @@ export function useRowcast(channel, { url = "/ws", token, reduce = (_, event) =>
     });
     return () => {
       leave();
+      // What one user saw is not the next one's.
+      setData(undefined);
       told.delete(setStatus);
       shared.users -= 1;
       if (shared.users > 0) return;
-      clients.delete(url);
+      clients.splice(clients.indexOf(shared), 1);
       client.close();
     };
-  }, [channel, url]);
+  }, [channel, url, token]);
 
   return { status, connected: status.phase === "live", data };
 }

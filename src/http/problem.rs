@@ -5,7 +5,7 @@ use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Response, error};
 use poem_openapi::ApiResponse;
-use poem_openapi::error::ParsePathError;
+use poem_openapi::error::{ParseParamError, ParsePathError};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 
@@ -225,8 +225,19 @@ pub(super) fn response_of(error: poem::Error) -> Response {
     problem(if status.is_client_error() { status } else { code.status() }, code, &detail, None)
 }
 
-/// The framework knows no names of a path's parts.
+/// The framework knows no names of a path's parts, and has words of its own for the rest.
 fn said(error: &poem::Error) -> String {
+    if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
+        let bound = |kind: &str| {
+            let after = reason.split_once(kind)?.1;
+            Some(&after[..after.find([',', ')']).unwrap_or(after.len())])
+        };
+        return match (bound("minimum("), bound("maximum(")) {
+            (Some(least), _) => format!("'{name}' is {least} at least."),
+            (_, Some(most)) => format!("'{name}' is {most} at most."),
+            _ => format!("'{name}' cannot be read: /docs says what it may be."),
+        };
+    }
     match error.downcast_ref::<ParsePathError>() {
         Some(e) => format!("A part of the path cannot be read: {}.", e.reason),
         None => error.to_string(),

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use super::RatesError;
 use super::panel::Panel;
 use super::quote::Quoted;
-use crate::provider::{Circuit, Held, Kind, Memory, Why};
+use crate::provider::{Circuit, Held, Memory, Why};
 use crate::store::{LastQuote, ProviderMemory, Store};
 
 impl Panel {
-    /// Takes over what holds the providers, and the last answers of those that are held.
+    /// Takes over what holds the providers, and their last answers.
     pub async fn remember(&self, store: &Store, now: DateTime<Utc>) -> Result<(), RatesError> {
         for memory in store.provider_memory().await? {
             let Some(seat) = self.seat(&memory.provider) else { continue };
@@ -18,18 +18,15 @@ impl Panel {
                 seat.provider().remember(held, now);
             }
             let Some(at) = memory.answered_at_us.and_then(DateTime::from_timestamp_micros) else { continue };
-            let is_held = seat.provider().status(now).held.is_some();
-            if is_held && seat.is_behind(at) && seat.provider().kind() == Kind::Snapshot {
-                let currencies = self.currencies();
-                let quotes = store.last_quotes(&memory.provider, &currencies).await?;
-                let quotes: Vec<Quoted> = quotes.iter().filter_map(quoted).collect();
-                tracing::debug!(
-                    provider = memory.provider,
-                    quotes = quotes.len(),
-                    "took over another process's answer"
-                );
-                seat.recall(at, quotes);
+            // Whether it may be asked or not: it can fail.
+            if !seat.is_behind(at) {
+                continue;
             }
+            let pairs = self.quotable(seat.provider().kind());
+            let quotes = store.last_quotes(&memory.provider, &pairs, now.timestamp_micros()).await?;
+            let quotes: Vec<Quoted> = quotes.iter().filter_map(quoted).collect();
+            tracing::debug!(provider = memory.provider, quotes = quotes.len(), "took over another process's answer");
+            seat.recall(at, quotes);
         }
         Ok(())
     }

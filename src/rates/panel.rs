@@ -88,9 +88,13 @@ impl Panel {
         self.seats.iter().find(|seat| seat.provider.name() == provider)
     }
 
-    /// Codes of all that is asked for.
-    pub(super) fn currencies(&self) -> Vec<String> {
-        self.currencies.iter().chain([&self.base]).map(ToString::to_string).collect()
+    /// Bases and quotes of all that is asked for; no base where it is the provider's to choose.
+    pub(super) fn quotable(&self, kind: Kind) -> Vec<(String, String)> {
+        let code = |c: &Currency| c.to_string();
+        match kind {
+            Kind::Snapshot => self.currencies.iter().chain([&self.base]).map(|c| (String::new(), code(c))).collect(),
+            Kind::Pairs => self.pairs.iter().map(|p| (code(&p.base), code(&p.quote))).collect(),
+        }
     }
 
     pub fn new(providers: Vec<Guarded>, rules: &Rules) -> Self {

@@ -38,7 +38,8 @@ impl Line {
         let fields = cron.split_whitespace().count();
         if !(5..=6).contains(&fields) {
             return Err(format!(
-                "the cron line \"{cron}\" has {fields} fields: it needs five, or six with seconds first"
+                "the cron line \"{cron}\" has {fields} field{}: it needs five, or six with seconds first",
+                if fields == 1 { "" } else { "s" }
             ));
         }
         let parser = CronParser::builder().seconds(Seconds::Optional).build();
@@ -140,7 +141,8 @@ mod tests {
             ["11-20 16:05:05", "11-20 16:05:10"]
         );
         for (cron, zone, said) in [
-            ("* * * *", "UTC", "has 4 fields"),
+            ("* * * *", "UTC", "has 4 fields: "),
+            ("now", "UTC", "has 1 field: "),
             ("61 * * * *", "UTC", "cannot be read"),
             ("* * * * mon-frog", "UTC", "cannot be read"),
             ("* * * * *", "Mars/Olympus", "is not a time zone"),

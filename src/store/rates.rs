@@ -192,9 +192,15 @@ impl Store {
         Ok(sqlx::query_file_as!(ProviderMemory, "sql/rates/providers.sql").fetch_all(&self.pool).await?)
     }
 
-    /// Of a provider that quotes each currency against one base.
-    pub async fn last_quotes(&self, provider: &str, currencies: &[String]) -> Result<Vec<LastQuote>, StoreError> {
-        let quotes = sqlx::query_file_as!(LastQuote, "sql/rates/last_quotes.sql", provider, currencies);
+    /// Of these pairs; a base of "" is whatever the provider quotes against.
+    pub async fn last_quotes(
+        &self,
+        provider: &str,
+        pairs: &[(String, String)],
+        now_us: i64,
+    ) -> Result<Vec<LastQuote>, StoreError> {
+        let (bases, quotes): (Vec<String>, Vec<String>) = pairs.iter().cloned().unzip();
+        let quotes = sqlx::query_file_as!(LastQuote, "sql/rates/last_quotes.sql", provider, &bases, &quotes, now_us);
         Ok(quotes.fetch_all(&self.pool).await?)
     }
 

@@ -8,6 +8,7 @@
 mod backoff;
 mod show;
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
@@ -68,6 +69,8 @@ impl Tail {
                 Ok(response) => {
                     if !first {
                         note("connected again");
+                    } else if std::io::stderr().is_terminal() {
+                        note(&format!("listening to {} at {}", self.channels.join(", "), self.url));
                     }
                     first = false;
                     let why = read(response, &mut cursor, &mut show, &mut backoff, out).await?;

@@ -142,7 +142,13 @@ impl Frame<'_> {
         match &*string(kind, "type")? {
             "subscribe" => {
                 let channels = self.channels(channels_max, channel_bytes_max)?;
-                Ok(Verb::Subscribe(channels, self.cursor()?))
+                // Whose cursor it is: a client that hands it back again and again would stay without the channel.
+                let named = |refusal| match &*channels {
+                    [one] => Refusal { channel: Some(one.as_str().into()), ..refusal },
+                    _ => refusal,
+                };
+                let cursor = self.cursor().map_err(named)?;
+                Ok(Verb::Subscribe(channels, cursor))
             }
             "unsubscribe" => Ok(Verb::Unsubscribe(self.channels(channels_max, channel_bytes_max)?)),
             "auth" => {
@@ -267,6 +273,12 @@ mod tests {
         let r = refused(r#"{"id":{"a":1},"type":"subscribe","channel":"a\nb"}"#);
         assert_eq!(r.id.expect("echoed").get(), r#"{"a":1}"#);
         assert_eq!(r.channel.as_deref(), Some("a\nb"));
+        for (channel, named) in
+            [(r#""channel":"a""#, Some("a")), (r#""channels":["a"]"#, Some("a")), (r#""channels":["a","b"]"#, None)]
+        {
+            let r = refused(&format!(r#"{{"type":"subscribe",{channel},"cursor":"old"}}"#));
+            assert_eq!((r.code, r.channel.as_deref()), (Code::BadCursor, named), "{channel}");
+        }
     }
 
     #[test]

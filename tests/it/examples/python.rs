@@ -20,10 +20,61 @@ async fn environment() -> Result<PathBuf, String> {
     Ok(python)
 }
 
+async fn python() -> Option<PathBuf> {
+    static PYTHON: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
+    or_skip("Python with PyPI", PYTHON.get_or_init(environment).await)
+}
+
+/// What one server says, connection after connection; the example must go on after what passes, and end at what does not.
+#[tokio::test]
+async fn python_ends_at_what_does_not_pass_and_at_nothing_else() {
+    let Some(python) = python().await else { return };
+    let server = r#"
+import asyncio, json
+from websockets.asyncio.server import serve
+answers = [
+    [{"type": "error", "code": "view_timeout", "message": "m", "channel": "c"}],
+    [{"type": "subscribed", "resumed": False, "cursor": "old"}, {"type": "snapshot", "data": 1, "cursor": "old"}, None],
+    [{"type": "error", "code": "bad_cursor", "message": "m", "channel": "c"}],
+    [{"type": "subscribed", "resumed": False, "cursor": "new"}, {"type": "snapshot", "data": 2, "cursor": "new"},
+     {"type": "unsubscribed", "channel": "c", "code": "access_lost", "message": "Not any more."}],
+]
+async def answer(socket):
+    async for text in socket:
+        for frame in answers.pop(0):
+            if frame is None:
+                return await socket.close(1012)
+            await socket.send(json.dumps(frame))
+async def main():
+    async with serve(answer, "127.0.0.1", 0, subprotocols=["rowcast.v1"]) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await asyncio.Future()
+asyncio.run(main())
+"#;
+    let mut server = Command::new(&python)
+        .args(["-c", server])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("Python is there");
+    let mut said = BufReader::new(server.stdout.take().expect("piped")).lines();
+    let port = patiently("its port", said.next_line()).await.expect("read").expect("it lives");
+    let example = Command::new(&python)
+        .arg(folder().join("python/rates.py"))
+        .args([&format!("ws://127.0.0.1:{port}"), "c"])
+        .kill_on_drop(true)
+        .output();
+    let output = patiently("its end", example).await.expect("Python is there");
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let data: Vec<Value> =
+        said.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["data"].clone()).collect();
+    assert_eq!((data, output.status.code()), (vec![1.into(), 2.into()], Some(1)), "{said}{errors}");
+    assert!(errors.contains("view_timeout: m\n") && errors.ends_with("access_lost: Not any more.\n"), "{errors}");
+}
+
 #[tokio::test]
 async fn python_gets_every_event_once_over_a_restart() {
-    static PYTHON: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
-    let Some(python) = or_skip("Python with PyPI", PYTHON.get_or_init(environment).await) else { return };
+    let Some(python) = python().await else { return };
     let db = TestDb::new().await;
     db.exec("create table note (id int primary key, n numeric)").await;
     db.exec("select rowcast.watch('note', 'notes')").await;

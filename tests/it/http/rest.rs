@@ -98,6 +98,19 @@ async fn every_error_is_a_problem_with_its_code() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_parameter_is_said_in_our_words() {
+    let server = Server::start().await;
+    for (query, detail) in [
+        ("limit=0", "'limit' is 1 at least."),
+        ("limit=1001", "'limit' is 1000 at most."),
+        ("limit=x", "'limit' cannot be read: /docs says what it may be."),
+    ] {
+        let (status, problem) = get(&server, &format!("/api/channels?{query}")).await;
+        assert_eq!((status.as_u16(), &problem["detail"]), (400, &json!(detail)), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn before_the_stream_begins_reads_say_so() {
     let server = Server::with(Settings { silent: true, ..Default::default() }).await;
     for path in ["/api/channels/a/snapshot", "/api/channels/a/events"] {

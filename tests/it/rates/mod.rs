@@ -1,5 +1,6 @@
 //! Exchange rates: the aggregation's vectors, refreshes against a real Postgres, retention.
 
+mod memory;
 mod refresh;
 mod retention;
 pub mod round;
