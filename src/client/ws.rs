@@ -10,6 +10,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 /// Far above what a server sends: a message is bounded there.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
+/// It grows with the messages; thousands of clients in one process have one each.
+const READ_BUFFER_BYTES: usize = 8 << 10;
+
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     #[error("the connection is gone: {0}")]
@@ -29,6 +32,7 @@ impl Socket {
         let tcp = TcpStream::connect(authority).await.map_err(lost)?;
         tcp.set_nodelay(true).map_err(lost)?;
         let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let url = format!("ws://{authority}{path}");
