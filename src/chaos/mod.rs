@@ -39,7 +39,7 @@ pub use report::Report;
 pub use storm::{Storm, run as storm};
 
 /// Everybody has heard the end by then, however much there is to catch up.
-const SETTLES_WITHIN: Duration = Duration::from_secs(90);
+const SETTLES_WITHIN: Duration = Duration::from_secs(240);
 
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -192,6 +192,8 @@ impl Instance {
                 .args(["serve", "--listen", &self.address.to_string()])
                 .env("DATABASE_URL", &url)
                 .env("ROWCAST_CONNECTION_OPEN", "true")
+                // A replay that takes longer is told as a reset: that a machine is slow shall explain none.
+                .env("ROWCAST_STORE_STATEMENT_TIMEOUT_MS", "60000")
                 .env_remove("LISTEN_DATABASE_URL")
                 .current_dir(self.log.parent().expect("below the root"))
                 .stdin(Stdio::null())

@@ -179,7 +179,9 @@ async fn resume(authority: String, mut guest: Guest) -> Result<(Guest, usize), S
         while let Ok(frame) = socket.next().await {
             match frame["type"].as_str() {
                 Some("subscribed") if frame["resumed"] != true => return Err(format!("not resumed: {frame}")),
-                Some("reset" | "error") => return Err(frame.to_string()),
+                Some("reset") => return Err(frame.to_string()),
+                // Too much at once: it may try again, and has lost nothing.
+                Some("error") => break,
                 Some("event") => {
                     let n = frame["data"]["n"].as_i64();
                     if n != Some(guest.last + 1) {
@@ -195,6 +197,7 @@ async fn resume(authority: String, mut guest: Guest) -> Result<(Guest, usize), S
                 return Ok((guest, tries));
             }
         }
+        tokio::time::sleep(RETRY).await;
     }
     unreachable!("tries have no end")
 }

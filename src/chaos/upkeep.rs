@@ -16,6 +16,7 @@ pub struct Held {
     pub log_bytes: u64,
     /// rowcast's other tables, bloat included.
     pub other_bytes: u64,
+    /// Those of the log are rows that were rolled back, and go with their slot.
     pub dead_tuples: u64,
     /// What the instances wrote to their own logs.
     pub said_bytes: u64,
