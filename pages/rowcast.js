@@ -508,7 +508,7 @@ class Line {
       this.#tell({ phase: "offline", retryAt: null, reason, code });
       return;
     }
-    const wait = backoff(this.#failures++);
+    const wait = advised(code, reason) ?? backoff(this.#failures++);
     this.#retryTimer = setTimeout(() => this.open(), wait);
     this.#tell({ phase: "waiting", retryAt: Date.now() + wait, reason, code });
   }
@@ -600,4 +600,15 @@ function said(error) {
 function backoff(failures) {
   const ceiling = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** failures);
   return ceiling / 2 + (Math.random() * ceiling) / 2;
+}
+
+/**
+ * A server that restarts tells each client a moment of its own to come back.
+ *
+ * @param {number | null} code
+ * @param {string} reason
+ */
+function advised(code, reason) {
+  const wait = code === 1012 ? /connect again in (\d{1,6}) ms/.exec(reason) : null;
+  return wait ? Number(wait[1]) : null;
 }

@@ -11,6 +11,7 @@ mod numbers;
 mod pages;
 mod rates;
 mod server;
+mod step;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start:  check database ─▶ hub ─▶ router ─▶ listener ─▶ stream begun ─▶ http (ready) ─▶ jobs
-//! end:    not ready ─▶ no new clients ─▶ jobs ─▶ close frames, flush ─▶ listener (locks free) ─▶ router ─▶ pool
+//! end:    not ready ─▶ notice ─▶ no new clients ─▶ jobs ─▶ close frames, flush ─▶ listener (locks free) ─▶ router ─▶ pool
 //! ```
 
 use std::net::SocketAddr;
@@ -22,6 +22,7 @@ use super::maintenance::{self, LogState};
 use super::numbers;
 use super::pages::{self, TryIt};
 use super::rates::{JOB, Rates};
+use super::step;
 use crate::config::Config;
 use crate::connection::Shared;
 use crate::connection::endpoint::Clock;
@@ -74,6 +75,7 @@ pub struct Running {
     store: Store,
     http: JoinHandle<std::io::Result<()>>,
     shutdown: Shutdown,
+    notice: Duration,
     grace: Duration,
 }
 
@@ -86,19 +88,25 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         None => url.clone(),
     };
     let store = Store::new(&url, config.store.clone()).with_direct(&listen_url);
-    store.reach().await.map_err(anyhow::Error::from)?;
-    let pending = store.pending(MigrationSet::Core).await.context("cannot look at the database")?;
+    let limit = store.patience();
+    step::patiently("reach the database", limit, async || store.reach().await).await?;
+    let pending =
+        step::patiently("look at the database", limit, async || store.pending(MigrationSet::Core).await).await?;
     if !pending.is_empty() {
         return Err(StartError::Unmigrated { pending: pending.len() });
     }
-    check(&config.listener, &listen_url).await.map_err(anyhow::Error::from)?;
+    step::once("hear the database's notifications", 2 * limit, async {
+        check(&config.listener, &listen_url).await.map_err(anyhow::Error::from)
+    })
+    .await?;
     // Before the first row is read: the lease may have run out while no rowcast was there.
     let log = Arc::new(LogState::default());
-    maintenance::tend_until_settled(&store, &log).await;
+    maintenance::tend_until_settled(&store, &log).await.context("cannot tend the log")?;
 
     let clock: Clock = Arc::new(|| chrono::Utc::now().timestamp_micros());
     let mut dialects = Dialects::native();
-    let endpoints = Endpoints::new(&config, &store, &mut dialects, &clock).await.map_err(settings)?;
+    let opening = async { Endpoints::new(&config, &store, &mut dialects, &clock).await.map_err(settings) };
+    let endpoints = step::once("open the endpoints", limit, opening).await?;
     let hub = Hub::start(config.hub.clone(), dialects.into_vec()).context("cannot start the hub")?;
     let (feed, fed) = mpsc::channel(FEED_PIECES_MAX);
     let outlet = Arc::new(hub.clone());
@@ -110,21 +118,26 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     }
 
     let drains = Arc::new(listener.clone());
-    let auth = super::auth::open(&config, &store, &clock).await.context("[auth]").map_err(settings)?;
+    let opening = async { super::auth::open(&config, &store, &clock).await.context("[auth]").map_err(settings) };
+    let auth = step::once("open what decides who may listen", limit, opening).await?;
     let shared =
         Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains.clone(), auth)
             .context("[connection]")?;
     router.guard_by(shared.roster.clone(), drains);
-    crate::domain::Guard::reload(&*shared.roster).await;
+    let reading = async {
+        crate::domain::Guard::reload(&*shared.roster).await;
+        Ok::<_, StartError>(())
+    };
+    step::once("read the rules of access", limit, reading).await?;
     crate::connection::start_clock(&shared.roster);
     let readiness = readiness(&listener, log.clone());
     let rates = Rates::new(&config, &store).map_err(|e| settings(e.into()))?;
-    let runner = runner(&config, &store, rates.as_ref()).await?;
+    let runner = step::once("register the jobs", limit, runner(&config, &store, rates.as_ref())).await?;
     let mut metrics = numbers::metrics(&listener, &router, &hub, &shared, &store, log.clone());
     numbers::of_jobs(&mut metrics, runner.counts(), rates.map(|rates| rates.counts()));
     let metrics = Arc::new(metrics);
     let sockets = endpoints.sockets(&shared);
-    let reference = reference(&config, &store).await?;
+    let reference = step::once("look at the reference tables", limit, reference(&config, &store)).await?;
     let parts = Parts {
         shared,
         database: Arc::new(store.clone()),
@@ -163,6 +176,7 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
         store,
         http,
         shutdown,
+        notice: Duration::from_millis(config.shutdown.notice_ms),
         grace: Duration::from_millis(config.shutdown.grace_ms),
     })
 }
@@ -184,7 +198,15 @@ impl Running {
             served = &mut self.http => Some(served),
         };
         match ended {
-            None => self.stop().await,
+            None => {
+                self.readiness.lower("shutting down");
+                if !signals.is_hurried() {
+                    // Whoever is sent here until it is noticed is served.
+                    tracing::info!(ms = self.notice.as_millis() as u64, "app.stop: not ready any more; giving notice");
+                    tokio::time::sleep(self.notice).await;
+                }
+                self.stop().await;
+            }
             Some(Ok(served)) => served.context("the HTTP server ended")?,
             Some(Err(panic)) => return Err(panic).context("the HTTP server panicked"),
         }
@@ -200,7 +222,7 @@ impl Running {
         let (unfinished, _, (), served) = tokio::join!(
             self.scheduler.shutdown(self.grace),
             self.runner.stop(self.grace),
-            self.hub.shutdown(SERVICE_RESTART, "the server restarts: connect again and resume", self.grace),
+            self.hub.shutdown(SERVICE_RESTART, "the server restarts", self.grace),
             tokio::time::timeout(self.grace, self.http),
         );
         if !unfinished.is_empty() {

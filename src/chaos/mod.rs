@@ -4,13 +4,16 @@
 //! The seed decides what each writer, follower and fault does; when the scheduler lets them is not in its hands, so a
 //! seed replays a run's load and faults, not its every interleaving.
 
+mod dead;
 mod fault;
 mod follower;
+mod gathering;
 mod known;
 mod proxy;
 mod report;
 mod seeded;
 mod stage;
+mod storm;
 mod stream;
 mod truth;
 mod upkeep;
@@ -29,11 +32,14 @@ use follower::{Manner, Role, follow};
 use stage::Stage;
 use upkeep::Held;
 
+pub use dead::{DeadReaders, run as dead_readers};
+pub use gathering::Gathering;
 pub use proxy::Proxy;
 pub use report::Report;
+pub use storm::{Storm, run as storm};
 
 /// Everybody has heard the end by then, however much there is to catch up.
-const SETTLES_WITHIN: Duration = Duration::from_secs(90);
+const SETTLES_WITHIN: Duration = Duration::from_secs(240);
 
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -53,7 +59,7 @@ pub struct Plan {
 pub enum ChaosError {
     #[error(transparent)]
     Cluster(#[from] EmbeddedError),
-    #[error("the run's own statement failed: {0}")]
+    #[error("the run's own statement failed: {}", .0.as_db_error().map_or_else(|| .0.to_string(), ToString::to_string))]
     Postgres(#[from] tokio_postgres::Error),
     #[error("the program cannot be run: {0}")]
     Program(String),
@@ -83,9 +89,9 @@ pub async fn run(plan: &Plan, mut tell: impl FnMut(Duration)) -> Result<Report, 
     let mut look_at = began + plan.lasts / 10;
     while Instant::now() < until {
         if Instant::now() >= look_at {
-            look_at += plan.lasts / 5;
+            look_at += plan.lasts / 30;
             // Postgres may be away: then there is nothing to see.
-            held.extend(Held::now(&stage).await.ok().map(|h| (began.elapsed(), h)));
+            held.extend(Held::now(&stage).await.ok());
         }
         tell(began.elapsed());
         tokio::time::sleep(Duration::from_secs(1).min(until - Instant::now().min(until))).await;

@@ -15,7 +15,7 @@ pub struct Report {
     written: Written,
     committed: u64,
     faults: Vec<(&'static str, u64)>,
-    held: Vec<(Duration, Held)>,
+    held: Vec<Held>,
     received: u64,
     connections: u64,
     resumed: u64,
@@ -34,7 +34,7 @@ impl Report {
         written: Written,
         committed: u64,
         faults: Vec<(&'static str, u64)>,
-        held: Vec<(Duration, Held)>,
+        held: Vec<Held>,
         truth: &Truth,
         followed: &[(Role, Followed)],
         missing: usize,
@@ -107,8 +107,9 @@ impl fmt::Display for Report {
         for (name, n) in self.faults.iter().filter(|(_, n)| *n > 0) {
             writeln!(f, "  {n:>4}  {name}")?;
         }
-        for (at, held) in &self.held {
-            writeln!(f, "held at {:>4.0} s  {held}", at.as_secs_f64())?;
+        let third = self.held.len() / 3;
+        for (name, part) in [("first", &self.held[..third]), ("last", &self.held[self.held.len() - third..])] {
+            writeln!(f, "{name:<5} third   {}", Held::median(part))?;
         }
         match self.violations.as_slice() {
             [] => writeln!(f, "nothing missing, nothing twice, every row in order, every state as the table has it"),

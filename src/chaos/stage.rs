@@ -25,7 +25,10 @@ const SCHEMA: &str = include_str!("../../sql/chaos/schema.sql");
 const DATABASE: &str = "postgres";
 /// A crash reaches a follower this late at most, by way of an instance that had not noticed it yet.
 const RESET_TRAVELS: Duration = Duration::from_secs(30);
-const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Up, or ended: an instance that is neither for so long hangs, and that is a fault of ours.
+const DECIDES_WITHIN: Duration = Duration::from_secs(120);
+/// As patient as a supervisor, while Postgres comes and goes.
+const READY_WITHIN: Duration = Duration::from_secs(600);
 const SETTINGS: &[(&str, &str)] = &[
     ("max_connections", "100"),
     ("shared_buffers", "32MB"),
@@ -157,6 +160,24 @@ impl Instance {
         self.to_clients.addr().to_string()
     }
 
+    /// Past the proxy.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// 0 where there is no /proc, or no server.
+    pub async fn resident_kib(&self) -> u64 {
+        let Some(pid) = self.pid().await else { return 0 };
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+        line.unwrap_or(0)
+    }
+
+    /// Bytes of its log.
+    pub fn log_bytes(&self) -> u64 {
+        std::fs::metadata(&self.log).map_or(0, |m| m.len())
+    }
+
     pub async fn pid(&self) -> Option<u32> {
         self.child.lock().await.as_ref().and_then(Child::id)
     }
@@ -171,6 +192,8 @@ impl Instance {
                 .args(["serve", "--listen", &self.address.to_string()])
                 .env("DATABASE_URL", &url)
                 .env("ROWCAST_CONNECTION_OPEN", "true")
+                // A replay that takes longer is told as a reset: that a machine is slow shall explain none.
+                .env("ROWCAST_STORE_STATEMENT_TIMEOUT_MS", "60000")
                 .env_remove("LISTEN_DATABASE_URL")
                 .current_dir(self.log.parent().expect("below the root"))
                 .stdin(Stdio::null())
@@ -181,13 +204,19 @@ impl Instance {
                 .map_err(failed)?;
             let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
             // Its database may be away at this moment: then it ends, and a supervisor would start it again.
-            let mut ready = false;
-            while let Ok(Some(line)) = lines.next_line().await {
-                ready = line.starts_with("rowcast listening on");
-                if ready {
-                    break;
+            let decided = async {
+                while let Ok(Some(line)) = lines.next_line().await {
+                    if line.starts_with("rowcast listening on") {
+                        return true;
+                    }
                 }
-            }
+                false
+            };
+            let Ok(ready) = tokio::time::timeout(DECIDES_WITHIN, decided).await else {
+                let why =
+                    format!("an instance is neither up nor down after {DECIDES_WITHIN:?}: see {}", self.log.display());
+                return Err(ChaosError::Program(why));
+            };
             if ready {
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
                 *self.child.lock().await = Some(child);

@@ -2,13 +2,13 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Failure;
 use super::globals::runtime;
 use super::out::Out;
 use crate::app::Shutdown;
-use crate::chaos::{self, Plan};
+use crate::chaos::{self, Gathering, Plan};
 
 /// Break everything under load, and see whether a single event is lost
 ///
@@ -16,6 +16,11 @@ use crate::chaos::{self, Plan};
 #[derive(Debug, Args)]
 #[command(after_help = "Ends with 1 when a promise of docs/GUARANTEES.md was broken, and says which.")]
 pub struct Chaos {
+    #[arg(long, value_enum, default_value_t)]
+    scene: Scene,
+    /// Clients of the scenes `dead-readers` (1000) and `storm` (5000)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=50_000))]
+    clients: Option<u64>,
     #[arg(long, default_value_t = 1)]
     seed: u64,
     #[arg(long, value_name = "M", default_value_t = 2.0, value_parser = minutes)]
@@ -33,13 +38,47 @@ pub struct Chaos {
     dir: PathBuf,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Scene {
+    /// Writers, followers of all kinds, faults at random moments
+    #[default]
+    Faults,
+    /// One client in ten never reads: do the others notice?
+    DeadReaders,
+    /// All clients are cut at once, and come back at once
+    Storm,
+}
+
 impl Chaos {
+    fn many(&self, out: &mut Out, program: PathBuf, root: PathBuf) -> Result<(), Failure> {
+        let tell = |what: &str| eprintln!("{what}");
+        let clients = |default: u64| self.clients.unwrap_or(default) as usize;
+        let gathers = async {
+            if self.scene == Scene::Storm {
+                let report = chaos::storm(&Gathering { clients: clients(5_000), program, root }, tell).await?;
+                return Ok::<_, chaos::ChaosError>((report.to_string(), report.violations.len()));
+            }
+            let report = chaos::dead_readers(&Gathering { clients: clients(1_000), program, root }, tell).await?;
+            Ok((report.to_string(), report.violations.len()))
+        };
+        let (text, violations) =
+            runtime()?.block_on(until_signalled(gathers))?.map_err(|e| Failure::new(e.to_string()))?;
+        out.line(text.trim_end())?;
+        match violations {
+            0 => Ok(()),
+            n => Err(Failure::new(format!("{n} promises were broken"))),
+        }
+    }
+
     pub fn run(self, out: &mut Out) -> Result<(), Failure> {
         crate::app::install_tls();
         let program = std::env::current_exe().map_err(|e| Failure::new(format!("cannot find myself: {e}")))?;
         std::fs::create_dir_all(&self.dir)
             .map_err(|e| Failure::new(format!("cannot make {}: {e}", self.dir.display())))?;
         let root = self.dir.canonicalize().map_err(|e| Failure::new(e.to_string()))?;
+        if self.scene != Scene::Faults {
+            return self.many(out, program, root);
+        }
         let plan = Plan {
             seed: self.seed,
             lasts: Duration::from_secs_f64(self.minutes * 60.0),
@@ -55,14 +94,7 @@ impl Chaos {
                 eprint!("\r{:>4.0} of {:.0} s ", passed.as_secs_f64(), plan.lasts.as_secs_f64());
             }
         };
-        let report = runtime()?.block_on(async {
-            // What it started ends with it.
-            let signals = Shutdown::on_signals().map_err(|e| Failure::new(format!("cannot wait for signals: {e}")))?;
-            tokio::select! {
-                report = chaos::run(&plan, tell) => Ok(report),
-                () = signals.wait() => Err(Failure::new("stopped before the end")),
-            }
-        })?;
+        let report = runtime()?.block_on(until_signalled(chaos::run(&plan, tell)))?;
         if shows {
             eprintln!();
         }
@@ -73,6 +105,15 @@ impl Chaos {
             n => Err(Failure::new(format!("{n} promises were broken"))
                 .hint(format!("The instances' logs are in {}.", plan.root.display()))),
         }
+    }
+}
+
+/// What it started ends with it.
+async fn until_signalled<T>(running: impl Future<Output = T>) -> Result<T, Failure> {
+    let signals = Shutdown::on_signals().map_err(|e| Failure::new(format!("cannot wait for signals: {e}")))?;
+    tokio::select! {
+        done = running => Ok(done),
+        () = signals.wait() => Err(Failure::new("stopped before the end")),
     }
 }
 

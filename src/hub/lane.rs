@@ -148,6 +148,8 @@ pub struct ShuttingDown {
     pub code: u16,
     pub reason: Box<str>,
     pub grace: Duration,
+    /// Each is told a moment of its own within this to come back.
+    pub back_over_ms: u64,
 }
 
 impl Item {

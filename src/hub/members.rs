@@ -123,8 +123,11 @@ impl<P: Port> Fanout<P> {
 
     pub fn shut_down(&mut self, shutdown: &ShuttingDown) {
         let grace_ms = shutdown.grace.as_millis() as u64;
-        for id in self.ids() {
-            self.close(id, shutdown.code, &shutdown.reason, Some(grace_ms));
+        let ids = self.ids();
+        for (n, id) in ids.iter().enumerate() {
+            let wait_ms = shutdown.back_over_ms * n as u64 / ids.len() as u64;
+            let reason = format!("{}: connect again in {wait_ms} ms and resume", shutdown.reason);
+            self.close(*id, shutdown.code, &reason, Some(grace_ms));
         }
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_postgres::error::SqlState;
 
 use super::backoff::Backoff;
 use super::bell::Bell;
@@ -97,6 +98,17 @@ async fn farewell(session: Session) {
     session.close().await;
 }
 
+/// Wakes the others. Where the NOTIFY queue has no room, they find what there is at their safety poll.
+async fn ring(session: &Session, word: &str) -> Result<(), ListenerError> {
+    match session.wait(session.client.query_one(&session.statements.ring, &[&word])).await {
+        Err(ListenerError::Query(error)) if error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED) => {
+            tracing::warn!("listener.ring: {}", explained(&error));
+            Ok(())
+        }
+        other => other.map(drop),
+    }
+}
+
 struct Task {
     config: Config,
     url: DatabaseUrl,
@@ -160,7 +172,7 @@ impl Task {
             suspects: None,
         };
         self.heartbeat(session, &mut duty).await?;
-        session.wait(session.client.query_one(&session.statements.ring, &[&"instance"])).await?;
+        ring(session, "instance").await?;
         self.try_to_lead(session, &mut duty).await?;
         // Live is who has caught up: what was committed while we were away comes first.
         self.drain(session, &mut duty).await?;
@@ -215,6 +227,10 @@ impl Task {
                 self.try_to_lead(session, duty).await?;
             }
         }
+        if safety && duty.bell.is_armed() && self.queue_fills(session).await? {
+            // A ring that finds no room would fail its writer. Awake, nobody rings.
+            self.let_go(session, duty).await?;
+        }
         let due = rings > 0 || !self.waiting.is_empty() || duty.drain_at.is_some_and(|at| at <= now);
         if due {
             self.drain(session, duty).await?;
@@ -251,7 +267,7 @@ impl Task {
             rows_total += drained;
             self.answer(asked).await?;
             if drained > 0 && duty.bell.is_leader() && duty.peers > 0 {
-                session.wait(session.client.query_one(&session.statements.ring, &[&""])).await?;
+                ring(session, "").await?;
             }
             if !(duty.bell.drained(drained) && self.arm(session, duty).await?) {
                 break;
@@ -317,6 +333,18 @@ impl Task {
             duty.bell.refused();
         }
         Ok(granted)
+    }
+
+    /// Is the cluster's NOTIFY queue half full? Somebody LISTENs, of whichever application, and has been in one transaction for long.
+    async fn queue_fills(&self, session: &Session) -> Result<bool, ListenerError> {
+        let fills: bool = session.query(include_str!("../../sql/listener/queue_fills.sql"), &[]).await?.try_get(0)?;
+        if fills {
+            tracing::warn!(
+                "listener.queue: the NOTIFY queue is half full: polling, so that no writer has to ring; `rowcast doctor` says \
+                 how to find the session that holds it up"
+            );
+        }
+        Ok(fills)
     }
 
     async fn let_go(&mut self, session: &Session, duty: &mut Duty) -> Result<(), ListenerError> {

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -18,26 +19,29 @@ const ECHO: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// From `/readyz` saying 503 at SIGTERM until connections are refused and closed: as long as a load balancer needs to notice.
+    pub notice_ms: u64,
     /// How long clients may take to read what is queued for them and to answer the close frame.
     pub grace_ms: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { grace_ms: 10_000 }
+        Self { notice_ms: 1_000, grace_ms: 10_000 }
     }
 }
 
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     triggered: Arc<watch::Sender<bool>>,
+    hurried: Arc<AtomicBool>,
 }
 
 impl Shutdown {
     /// Ends only by `trigger`.
     #[allow(clippy::new_without_default, reason = "a token that nobody shares would end nothing")]
     pub fn new() -> Self {
-        Self { triggered: Arc::new(watch::Sender::new(false)) }
+        Self { triggered: Arc::new(watch::Sender::new(false)), hurried: Arc::default() }
     }
 
     /// Ends by SIGTERM and SIGINT, too. Must be called in a tokio runtime; from its return on, the signals no
@@ -63,6 +67,7 @@ impl Shutdown {
                     tracing::warn!("a second signal: ending at once");
                     std::process::exit(128 + number);
                 }
+                token.hurried.store(number == libc::SIGINT, Ordering::Release);
                 token.trigger();
             }
         });
@@ -71,6 +76,11 @@ impl Shutdown {
 
     pub fn trigger(&self) {
         self.triggered.send_replace(true);
+    }
+
+    /// Somebody at a terminal asked (SIGINT): nobody has to be given notice.
+    pub fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Acquire)
     }
 
     pub fn is_triggered(&self) -> bool {

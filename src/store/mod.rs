@@ -40,6 +40,8 @@ pub use rates::{
 };
 pub use view::{KeyRow, ViewRead};
 
+const CLOSED_WITHIN: Duration = Duration::from_secs(2);
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -114,8 +116,7 @@ impl Store {
     /// `statement_timeout` is the server's, and a server that has fallen silent keeps none. So whatever the process
     /// depends on ends on our side as well: a little later, and as `Unavailable`. The connection is given up with it.
     async fn bounded<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let limit = Duration::from_millis(self.config.pool_wait_ms + self.config.statement_timeout_ms + 2_000);
-        match tokio::time::timeout(limit, query).await {
+        match tokio::time::timeout(self.patience(), query).await {
             Ok(result) => result,
             Err(_) => Err(StoreError::Unavailable("no answer in time".into())),
         }
@@ -147,7 +148,13 @@ impl Store {
         (self.pool.num_idle(), self.pool.size() as usize)
     }
 
+    /// Says goodbye on all connections. A database that has fallen silent is not waited for.
     pub async fn close(&self) {
-        self.pool.close().await;
+        let _ = tokio::time::timeout(CLOSED_WITHIN, self.pool.close()).await;
+    }
+
+    /// The longest that any question here may take.
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(self.config.pool_wait_ms + self.config.statement_timeout_ms + 2_000)
     }
 }

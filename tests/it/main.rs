@@ -23,6 +23,7 @@ mod native;
 mod provider;
 mod rates;
 mod reference;
+mod rolling;
 mod shutdown;
 mod spine;
 mod sql;

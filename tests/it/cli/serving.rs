@@ -59,6 +59,20 @@ async fn serve_is_ready_when_it_says_so_and_ends_on_sigterm() {
     assert!(errors.contains("nobody answers"), "{errors}");
 }
 
+/// Half open: it takes the connection and says nothing. Better ended, and started again by whoever supervises, than neither up nor down.
+#[tokio::test]
+async fn serve_does_not_wait_for_ever_for_a_silent_database() {
+    let db = migrated().await;
+    let proxy = db.proxy().await;
+    proxy.blackhole();
+    let serve = Binary::new(&["serve", "--listen", "127.0.0.1:0"])
+        .env("DATABASE_URL", &db.url_through(&proxy))
+        .env("ROWCAST_STORE_POOL_WAIT_MS", "500")
+        .env("ROWCAST_STORE_STATEMENT_TIMEOUT_MS", "100");
+    let errors = refused(&serve.output().await, 1);
+    assert!(errors.contains("cannot be reached") && errors.contains("hint: "), "{errors}");
+}
+
 #[tokio::test]
 async fn demo_takes_a_free_port_where_its_own_is_taken() {
     let db = TestDb::bare().await;

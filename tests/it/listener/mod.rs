@@ -6,6 +6,7 @@ mod cursor;
 mod leader;
 mod measure;
 mod passing;
+mod queue;
 mod recovery;
 mod tls;
 mod usable;

@@ -1,0 +1,1 @@
+update chaos.flood set n = n + 1, body = repeat('z', 30000)
