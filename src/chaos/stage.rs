@@ -29,6 +29,7 @@ const RESET_TRAVELS: Duration = Duration::from_secs(30);
 const DECIDES_WITHIN: Duration = Duration::from_secs(120);
 /// As patient as a supervisor, while Postgres comes and goes.
 const READY_WITHIN: Duration = Duration::from_secs(600);
+const STARTS_MAX: u32 = 60;
 const SETTINGS: &[(&str, &str)] = &[
     ("max_connections", "100"),
     ("shared_buffers", "32MB"),
@@ -51,6 +52,7 @@ pub struct Instance {
     program: PathBuf,
     address: SocketAddr,
     log: PathBuf,
+    recent_items_max: u32,
     child: Mutex<Option<Child>>,
 }
 
@@ -86,6 +88,8 @@ impl Stage {
                 to_clients: Proxy::to_tcp(address).await,
                 program: program.to_owned(),
                 address,
+                // Every second one forgets so soon that most who resume there need the log.
+                recent_items_max: if n % 2 == 1 { 300 } else { 100_000 },
                 log: root.join(format!("instance-{n}.log")),
                 child: Mutex::new(None),
             };
@@ -139,8 +143,16 @@ impl Stage {
         let postgres = self.postgres.clone();
         tokio::task::spawn_blocking(move || postgres.stop(mode)).await.expect("stopping does not panic");
         tokio::time::sleep(pause).await;
-        let postgres = self.postgres.clone();
-        Ok(tokio::task::spawn_blocking(move || postgres.restart(mode)).await.expect("starting does not panic")?)
+        for tries in 1.. {
+            let postgres = self.postgres.clone();
+            match tokio::task::spawn_blocking(move || postgres.restart(mode)).await.expect("starting does not panic") {
+                // After a kill -9 its children hold the shared memory until they notice.
+                Err(why) if tries < STARTS_MAX => tracing::info!("chaos: Postgres does not start yet: {why}"),
+                done => return Ok(done?),
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        unreachable!("tries have no end")
     }
 
     pub async fn stop(&self) {
@@ -192,6 +204,7 @@ impl Instance {
                 .args(["serve", "--listen", &self.address.to_string()])
                 .env("DATABASE_URL", &url)
                 .env("ROWCAST_CONNECTION_OPEN", "true")
+                .env("ROWCAST_HUB_RECENT_ITEMS_MAX", self.recent_items_max.to_string())
                 // A replay that takes longer is told as a reset: that a machine is slow shall explain none.
                 .env("ROWCAST_STORE_STATEMENT_TIMEOUT_MS", "60000")
                 .env_remove("LISTEN_DATABASE_URL")

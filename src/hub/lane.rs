@@ -152,6 +152,11 @@ pub struct ShuttingDown {
     pub back_over_ms: u64,
 }
 
+/// Those who are closed together are told to come back 2,000 a second, and over no less than a second.
+pub fn back_over_ms(connections: usize) -> u64 {
+    (connections as u64 / 2).max(1_000)
+}
+
 impl Item {
     fn bytes(&self) -> usize {
         match self {

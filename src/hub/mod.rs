@@ -53,10 +53,6 @@ use crate::domain::{
     Batch, Boxed, ChannelName, Cursor, Dialect, Incarnation, Message, Outlet, Pattern, Position, ReadError, Snapshot,
 };
 
-/// Those who are closed together are told to come back this many a second, and over no less than this.
-const BACK_PER_S: u64 = 2_000;
-const BACK_OVER_MS_MIN: u64 = 1_000;
-
 pub use self::config::{Config, Figures};
 pub use self::lane::{ConnId, Early};
 
@@ -349,18 +345,14 @@ impl Hub {
     /// and ends the lanes. From its beginning, nothing is adopted any more.
     pub async fn shutdown(&self, code: u16, reason: &str, grace: Duration) {
         let core = self.core();
-        let back_over_ms = (self.connections() as u64 * 1_000 / BACK_PER_S).max(BACK_OVER_MS_MIN);
         {
             let mut state = lock(&core.state);
             if state.shut.is_none() {
                 state.shut = Some(code);
                 for fifo in &core.fifos {
-                    fifo.push(Item::Shutdown(Box::new(ShuttingDown {
-                        code,
-                        reason: reason.into(),
-                        grace,
-                        back_over_ms,
-                    })));
+                    let back_over_ms = lane::back_over_ms(state.connections);
+                    let ending = ShuttingDown { code, reason: reason.into(), grace, back_over_ms };
+                    fifo.push(Item::Shutdown(Box::new(ending)));
                 }
             }
         }

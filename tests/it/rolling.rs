@@ -29,14 +29,15 @@ impl Balancer {
         let asked = backends.clone();
         tasks.spawn(async move {
             let client = http_client();
+            let mut ticks = tokio::time::interval(Duration::from_millis(100));
             loop {
+                ticks.tick().await;
                 let all: Vec<SocketAddr> = asked.lock().expect("whole").iter().map(|(a, _)| *a).collect();
                 for address in all {
                     let answer = client.get(format!("http://{address}/readyz")).send().await;
                     let ready = answer.is_ok_and(|a| a.status().is_success());
                     asked.lock().expect("whole").iter_mut().filter(|b| b.0 == address).for_each(|b| b.1 = ready);
                 }
-                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
         let chosen = backends.clone();
@@ -67,7 +68,7 @@ impl Balancer {
     }
 
     async fn wait_ready(&self, address: SocketAddr) {
-        let is = || self.backends.lock().expect("whole").iter().any(|b| *b == (address, true));
+        let is = || self.backends.lock().expect("whole").contains(&(address, true));
         wait_until("the balancer sends somebody there", async || is()).await;
     }
 }
