@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # scripts/with-postgres.sh COMMAND …: runs the command with DATABASE_URL naming a fresh private Postgres that has the
-# migrations, and removes it afterwards. For what must run before rowcast itself can be built.
+# migrations, and removes it afterwards. For what must run before rowcast itself can be built. POSTGRES_OPTIONS: more of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,7 +35,7 @@ trap end EXIT
 server() { (cd "$dir" && env LC_ALL=C ${as[@]+"${as[@]}"} "$@") }
 server "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --no-locale --no-sync >/dev/null
 server "$bin/pg_ctl" -D "$dir/data" -w -l "$dir/log" \
-    -o "-c listen_addresses= -c fsync=off -k $dir -p 5432" start >/dev/null || { cat "$dir/log" >&2; exit 1; }
+    -o "-c listen_addresses= -c fsync=off -k $dir -p 5432 ${POSTGRES_OPTIONS:-}" start >/dev/null || { cat "$dir/log" >&2; exit 1; }
 
 export DATABASE_URL="postgres:///postgres?host=$dir&port=5432&user=postgres"
 for file in migrations/*.sql migrations/reference/*.sql; do

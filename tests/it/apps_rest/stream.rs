@@ -3,12 +3,12 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{ask, get, header, world};
+use super::{ask, get, header, token, world};
 use crate::kit::Server;
 use crate::kit::ws::Client;
 
-async fn subscribe(server: &Server, channel: &str, cursor: Option<&str>) -> Client {
-    let mut client = Client::connect(&server.ws()).await;
+async fn subscribe(server: &Server, user: &str, channel: &str, cursor: Option<&str>) -> Client {
+    let mut client = Client::connect(&format!("{}?token={}", server.ws(), token(user))).await;
     let mut frame = json!({ "type": "subscribe", "channel": channel });
     if let Some(cursor) = cursor {
         frame["cursor"] = cursor.into();
@@ -35,7 +35,7 @@ async fn a_subscriber_gets_exactly_what_the_read_did_not_show() {
     sqlx::raw_sql("commit").execute(&mut late).await.expect("committed");
     db.exec(&insert(3)).await;
 
-    let mut client = subscribe(&server, "notifications:1", page["cursor"].as_str()).await;
+    let mut client = subscribe(&server, "1", "notifications:1", page["cursor"].as_str()).await;
     for want in ["n1", "n3"] {
         assert_eq!(client.next_of("event").await["data"]["title"], want);
     }
@@ -50,11 +50,11 @@ async fn a_subscriber_gets_exactly_what_the_read_did_not_show() {
 #[tokio::test]
 async fn what_rest_writes_arrives() {
     let (_db, server) = world().await;
-    let mut order = subscribe(&server, "order:1", None).await;
+    let mut order = subscribe(&server, "4", "order:1", None).await;
     assert_eq!(order.next_of("snapshot").await["data"]["progress"], 75);
-    let mut dashboard = subscribe(&server, "dashboard", None).await;
-    let mut student = subscribe(&server, "student:1", None).await;
-    let mut mentor = subscribe(&server, "mentor:3", None).await;
+    let mut dashboard = subscribe(&server, "3", "dashboard", None).await;
+    let mut student = subscribe(&server, "1", "student:1", None).await;
+    let mut mentor = subscribe(&server, "3", "mentor:3", None).await;
 
     let body = r#"{"status":"Done","message":"There"}"#;
     let changed = ask(&server, "4", Method::PATCH, "/api/orders/1", body).await.text().await.expect("text");

@@ -315,6 +315,6 @@ async fn unwatching_a_table_leaves_what_a_rule_reads_recorded() {
     assert_eq!(max.skip_to("unsubscribed").await.str_of("code"), "access_lost");
     // With the rule, its reading goes, too.
     db.exec("select rowcast.undefine_access('orders:{id}')").await;
-    assert_eq!(db.text("select string_agg(\"table\", ' ') from rowcast.watched()").await, "note");
+    assert_eq!(db.text("select string_agg(\"table\", ' ') from rowcast.watched()").await, "public.note");
     server.stop().await;
 }
