@@ -103,6 +103,7 @@ fn message(channel: &ChannelName, n: u64) -> Message {
         conflate: None,
         stamp: Stamp::Log { xid: n, id: n as i64 },
         replay: true,
+        failure: None,
     }
 }
 

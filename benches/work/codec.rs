@@ -24,6 +24,7 @@ fn encode_event() -> Box<dyn FnMut()> {
         conflate: None,
         stamp: Stamp::Log { xid: 7, id: 7 },
         replay: true,
+        failure: None,
     };
     let cursor = cursor_of(0).to_string();
     let mut out = Vec::new();

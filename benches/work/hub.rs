@@ -78,6 +78,7 @@ fn deliver(connections: usize, channels: usize) -> Box<dyn FnMut()> {
         conflate: None,
         stamp: Stamp::Foreign,
         replay: true,
+        failure: None,
     });
     let messages: Vec<Message> = messages.collect();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("no drivers");

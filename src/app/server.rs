@@ -24,8 +24,8 @@ use super::pages::{self, TryIt};
 use super::rates::{JOB, Rates};
 use super::step;
 use crate::config::Config;
-use crate::connection::Shared;
 use crate::connection::endpoint::Clock;
+use crate::connection::{Shared, Users};
 use crate::http::{self, Bound, HttpError, Parts, Readiness};
 use crate::hub::Hub;
 use crate::listener::{Listener, ListenerHandle, Status, check};
@@ -120,9 +120,10 @@ pub async fn start(config: Config, database: &Database, extras: Extras) -> Resul
     let drains = Arc::new(listener.clone());
     let opening = async { super::auth::open(&config, &store, &clock).await.context("[auth]").map_err(settings) };
     let auth = step::once("open what decides who may listen", limit, opening).await?;
-    let shared =
-        Shared::new(config.connection.clone(), config.hub.clone(), hub.clone(), router.clone(), drains.clone(), auth)
-            .context("[connection]")?;
+    let users = Users::new(config.http.connections_per_user_max);
+    let (of_one, of_all) = (config.connection.clone(), config.hub.clone());
+    let shared = Shared::new(of_one, of_all, hub.clone(), router.clone(), drains.clone(), auth, users);
+    let shared = shared.context("[connection]")?;
     router.guard_by(shared.roster.clone(), drains);
     let reading = async {
         crate::domain::Guard::reload(&*shared.roster).await;

@@ -129,6 +129,7 @@ mod tests {
             conflate: None,
             stamp: Stamp::Log { xid, id },
             replay: true,
+            failure: None,
         })
     }
 

@@ -16,6 +16,7 @@ mod join;
 mod limit;
 mod missed;
 pub mod native;
+mod places;
 mod roster;
 mod seat;
 pub mod sse;
@@ -40,6 +41,7 @@ use crate::protocol::native::Limits;
 pub use admission::{Admission, AdmissionError, Denied};
 pub use limit::{Limit, Refusals};
 pub use missed::settled;
+pub use places::{Counts, Held, Users};
 pub use roster::{Roster, start as start_clock};
 pub use stats::{Stats, StatsSnapshot};
 pub use visit::Visit;
@@ -106,6 +108,7 @@ pub struct Shared {
     pub admission: Admission,
     pub auth: Arc<Auth>,
     pub roster: Arc<Roster>,
+    pub users: Users,
     pub config: Config,
     pub stats: Stats,
     /// As the hub was started with.
@@ -124,6 +127,7 @@ impl Shared {
         source: Arc<dyn Source>,
         drains: Arc<dyn Drains>,
         auth: Arc<Auth>,
+        users: Users,
     ) -> Result<Arc<Self>, AdmissionError> {
         let access = Arc::new(Access::new(auth.store().clone(), auth.stats.clone(), config.open));
         Ok(Arc::new(Self {
@@ -138,6 +142,7 @@ impl Shared {
             source,
             drains,
             auth,
+            users,
             config,
         }))
     }

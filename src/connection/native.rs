@@ -18,7 +18,7 @@ use super::join::{Failure, Joined, Start, Wish, join};
 use super::roster::Member;
 use super::seat::Seat;
 use super::stats::count;
-use super::{Denied, Shared, Visit};
+use super::{Denied, Limit, Shared, Visit};
 
 /// A socket after its handshake, with what the client had sent ahead.
 pub enum Transport {
@@ -201,7 +201,11 @@ impl Native {
             Err(why) => return refused(&format!("{why}: nothing was changed.")),
         };
         let identity = caller.identity.clone();
-        self.seat.replace(caller);
+        if !self.seat.replace(caller, &self.shared.users) {
+            self.shared.stats.refusals.count(Limit::ConnectionsPerUser);
+            let code = Code::ConnectionLimit;
+            return self.send(conn, |out| frames::error(out, code, code.message(), None, id));
+        }
         let channels = self.subscriptions().clone();
         self.shared.roster.check(channels, self).await;
         self.send(conn, |out| frames::authenticated(out, identity.user.as_deref(), identity.expires_at_us, id));
@@ -343,7 +347,7 @@ fn lead(channel: &ChannelName, joined: &Joined, id: Option<&Id>) -> Vec<Bytes> {
             frame(&|out| frames::subscribed(out, name, joined.family.state, true, &cursor, id));
             for (message, position) in events {
                 let at = Cursor { incarnation: joined.cursor.incarnation, position: position.clone() }.to_string();
-                frame(&|out| frames::event(out, name, message, Some(&at)));
+                frame(&|out| frames::message(out, name, message, Some(&at)));
             }
         }
     }

@@ -5,13 +5,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::domain::{Caller, ChannelName, Identity};
 use crate::hub::ConnId;
 
-use super::Visit;
+use super::places::{Held, Users};
 use super::roster::{Member, Roster};
+use super::visit::Visit;
 
 pub(super) struct Seat {
     roster: Arc<Roster>,
     number: u64,
     caller: Mutex<Arc<Caller>>,
+    /// Of the user that it has become; whoever opened it has a place with the socket.
+    place: Mutex<Option<Box<Held>>>,
     conn: OnceLock<ConnId>,
 }
 
@@ -20,7 +23,7 @@ impl Seat {
         let caller =
             Caller { identity: visit.identity.clone(), credential: visit.credential.clone(), mark: visit.mark };
         let caller = Mutex::new(Arc::new(caller));
-        Self { roster: roster.clone(), number: roster.number(), caller, conn: OnceLock::new() }
+        Self { roster: roster.clone(), number: roster.number(), caller, place: Mutex::default(), conn: OnceLock::new() }
     }
 
     /// Known to the hub and to the roster from here on.
@@ -42,12 +45,18 @@ impl Seat {
         self.caller().identity.clone()
     }
 
-    /// Somebody else, or the same for longer.
-    pub fn replace(&self, caller: Caller) {
+    /// Somebody else, or the same for longer. False: that user has as many connections as it may, and nothing was changed.
+    pub fn replace(&self, caller: Caller, users: &Users) -> bool {
+        if let Some(user) = caller.identity.user.as_deref().filter(|user| self.identity().user.as_deref() != Some(user))
+        {
+            let Some(place) = users.hold(user) else { return false };
+            *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(place));
+        }
         self.roster.note_expiry(self.number, &caller.identity);
         let caller = Arc::new(caller);
         *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller.clone();
         self.roster.say_farewell(self.number, &caller);
+        true
     }
 
     /// The same user with other rights; false: somebody else has taken the place meanwhile.

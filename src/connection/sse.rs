@@ -366,7 +366,7 @@ impl Beginning {
         for (channel, message, at) in &self.events {
             let cursor = text(at);
             let (mut json, mut out) = (Vec::new(), Vec::new());
-            frames::event(&mut json, all[*channel].0.as_str(), message, Some(&cursor));
+            frames::message(&mut json, all[*channel].0.as_str(), message, Some(&cursor));
             sse::block(&mut out, self.resumed.then_some(&*cursor), &json);
             blocks.push(out.into());
         }

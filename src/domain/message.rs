@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::channel::ChannelName;
 use super::cursor::Position;
 use super::pattern::Pattern;
+use super::port::ReadError;
 use super::snapshot::{Snapshot, Xid};
 
 /// Whom a message is for.
@@ -43,6 +44,20 @@ pub struct Message {
     pub stamp: Stamp,
     /// Kept in memory for clients that resume: events of event channels.
     pub replay: bool,
+    /// What subscribers are told in place of the content, where there is none to be had.
+    pub failure: Option<Box<ReadError>>,
+}
+
+impl Message {
+    /// As it may travel: what is larger than `limit` bytes keeps its place in the stream, and an error stands there.
+    pub fn within(self, limit: usize) -> Self {
+        let bytes = self.data.len();
+        if bytes <= limit {
+            return self;
+        }
+        let failure = Some(Box::new(ReadError::TooLarge { bytes, limit }));
+        Self { data: Bytes::new(), conflate: None, failure, ..self }
+    }
 }
 
 /// The messages of one piece of a drain, in order, and the place in the stream after them.

@@ -25,7 +25,7 @@ pub trait Outlet: Send + Sync {
     fn dispatch(&self, batch: Batch);
     /// A state or foreign message, outside any drain.
     fn publish(&self, message: Message);
-    /// An error of one channel: its subscribers are told, the stream goes on.
+    /// An error of one channel: those who listen, and those about to, are told; the stream goes on.
     fn channel_error(&self, channel: &ChannelName, error: &ReadError);
     /// Waits while the shards' queues are above their mark: what slows the dispatcher instead of growing.
     fn room(&self) -> Boxed<'_, ()>;
@@ -141,12 +141,20 @@ pub trait Dialect: Send + Sync {
     /// Appends the payload for `message` on `channel` to `out`; false: this dialect says nothing for it.
     /// `cursor` is the text to resume from, absent where there is none.
     fn event(&self, channel: &str, message: &Message, cursor: Option<&str>, out: &mut Vec<u8>) -> bool;
+    /// `event`, or `channel_error` where there is no content.
+    fn message(&self, channel: &str, message: &Message, cursor: Option<&str>, out: &mut Vec<u8>) -> bool {
+        match &message.failure {
+            None => self.event(channel, message, cursor, out),
+            Some(error) => self.channel_error(channel, error, out),
+        }
+    }
     /// A sign of life with an advanced cursor; false: this dialect has none.
     fn heartbeat(&self, cursor: &str, at_us: i64, out: &mut Vec<u8>) -> bool;
     /// The states of a channel (what was read of a view) are wanted at most this often, the newest wins; 0: each.
     fn interval_ms(&self) -> u64 {
         0
     }
-    /// The channel's query failed.
+    /// The channel's query failed, or an event is too large; false: this dialect has no words for it, and its connections are
+    /// closed instead.
     fn channel_error(&self, channel: &str, error: &ReadError, out: &mut Vec<u8>) -> bool;
 }

@@ -23,11 +23,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::connection::Limit;
+use crate::connection::{Held, Limit};
 use crate::hub;
 
 use super::io::{Patience, RawIo};
-use super::limits::{Held, Limits, refusal};
+use super::limits::{Limits, refusal};
 use super::tls::Certificates;
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(10);

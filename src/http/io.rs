@@ -12,10 +12,10 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 
-use crate::connection::Limit;
+use crate::connection::{Held, Limit};
 
 use super::acceptor::{Registry, Socket};
-use super::limits::{Held, Limits, refusal};
+use super::limits::{Limits, refusal};
 
 /// Bounds on what one peer may make us wait for, or read, before there is a request.
 #[derive(Clone, Copy, Debug)]

@@ -11,15 +11,15 @@ use poem::{Endpoint, OnUpgrade, Request, Response};
 use tokio::io::AsyncReadExt as _;
 
 use crate::auth::Auth;
-use crate::connection::Visit;
 use crate::connection::native::Transport;
+use crate::connection::{Held, Visit};
 use crate::domain::{Boxed, Caller};
 use crate::hub::{Early, close};
 
 use super::acceptor::{Registry, Socket};
 use super::handshake::{Handshake, refusal};
 use super::identify::{check_origin, identify, without_secrets};
-use super::limits::{Arrival, Held};
+use super::limits::Arrival;
 use super::problem::{ApiError, ProblemCode};
 
 /// What hyper had read ahead is at most its own buffer; a client that sends more than this before it has our answer is

@@ -22,11 +22,11 @@ use tokio::sync::Notify;
 use super::JoinError;
 use super::config::{Config, Stats};
 use super::joins::Buffer;
-use super::lane::{ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
+use super::lane::{ClosingTopic, ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
 use super::pace::{Agenda, Pace};
 use super::recent::Recent;
 use super::slab::{Slab, push_tight};
-use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Pattern, Position, Snapshot};
+use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Pattern, Position, ReadError, Snapshot};
 
 pub struct Core {
     pub state: Mutex<State>,
@@ -121,6 +121,15 @@ pub struct Topic {
 }
 
 impl Topic {
+    /// For those whose dialect has no words for it: better gone than silent.
+    pub fn close(&self, error: &ReadError, skip: &[ConnId], outgoing: &mut [Vec<Item>]) {
+        for (lane, _) in self.count.iter().enumerate().filter(|(_, n)| **n > 0) {
+            let (topic, code) = (self.id, super::close::TRY_LATER);
+            let (reason, skip) = (error.to_string().into(), skip.into());
+            outgoing[lane].push(Item::CloseTopic(Box::new(ClosingTopic { topic, code, reason, skip })));
+        }
+    }
+
     /// The frame, once to each lane that has subscribers.
     pub fn publish(&self, mut frame: Bytes, key: Option<&Arc<str>>, skip: &[ConnId], outgoing: &mut [Vec<Item>]) {
         let mut lanes = self.count.iter().enumerate().filter(|(_, n)| **n > 0).map(|(lane, _)| lane).peekable();

@@ -37,17 +37,16 @@ impl Core {
     }
 
     pub fn channel_error(&self, name: &ChannelName, error: &ReadError) {
-        let mut guard = lock(&self.state);
-        let state = &mut *guard;
-        let Some(&n) = state.names.get(name) else { return };
-        for topic in &state.channels[n].live {
-            let frame = self.encode(topic.form, &mut state.scratch, |dialect, out| {
-                dialect.channel_error(name.as_str(), error, out)
-            });
-            let Some(frame) = frame else { continue };
-            topic.publish(frame, None, &[], &mut state.outgoing);
-        }
-        self.push_out(state);
+        self.publish(Message {
+            target: Target::One(name.clone()),
+            event: "".into(),
+            data: Bytes::new(),
+            at_us: 0,
+            conflate: None,
+            stamp: Stamp::Foreign,
+            replay: false,
+            failure: Some(Box::new(error.clone())),
+        });
     }
 
     /// The payload of a heartbeat, framed.
@@ -62,8 +61,9 @@ impl Core {
             return frame.clone();
         }
         let cursor = held.cursor.as_ref().map(Cursor::text);
-        let frame = self
-            .encode(form, scratch, |dialect, out| dialect.event(name.as_str(), &held.message, cursor.as_deref(), out));
+        let frame = self.encode(form, scratch, |dialect, out| {
+            dialect.message(name.as_str(), &held.message, cursor.as_deref(), out)
+        });
         held.frames.push((form, frame.clone()));
         frame
     }
@@ -78,7 +78,7 @@ impl Core {
         scratch: &mut Vec<u8>,
     ) -> Option<Bytes> {
         let cursor = cursor.text();
-        self.encode(form, scratch, |dialect, out| dialect.event(name.as_str(), &held.message, Some(&cursor), out))
+        self.encode(form, scratch, |dialect, out| dialect.message(name.as_str(), &held.message, Some(&cursor), out))
     }
 
     /// Gives one message its number, and to everybody whom it is for. `place`: where the stream is with it.
@@ -137,13 +137,15 @@ impl Core {
                 *text = Some(cursor.text());
             }
             let frame = self.encode(topic.form, scratch, |dialect, out| {
-                dialect.event(channel.name.as_str(), message, text.as_deref(), out)
+                dialect.message(channel.name.as_str(), message, text.as_deref(), out)
             });
             if channel.joining > 0 {
                 frames.push((topic.form, frame.clone()));
             }
-            if let Some(frame) = frame {
-                topic.publish(frame, message.conflate.as_ref(), &skip, outgoing);
+            match (frame, &message.failure) {
+                (Some(frame), _) => topic.publish(frame, message.conflate.as_ref(), &skip, outgoing),
+                (None, Some(error)) => topic.close(error, &skip, outgoing),
+                (None, None) => {}
             }
         }
         if channel.joining > 0 {

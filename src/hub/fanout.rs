@@ -226,6 +226,12 @@ impl<P: Port> Fanout<P> {
             Item::Detach { conn, topic } => self.detach(conn, topic),
             Item::Adopt(adopted) => self.adopt(*adopted, transport),
             Item::Close(closing) => self.close(closing.conn, closing.code, &closing.reason, None),
+            Item::CloseTopic(closing) => {
+                let listeners = self.topics.get(closing.topic as usize).map_or(&[][..], |l| &l[..]);
+                let members = listeners.iter().filter_map(|l| self.members[l.slot as usize].as_ref());
+                let ids: Vec<ConnId> = members.map(|m| m.id).filter(|id| !closing.skip.contains(id)).collect();
+                ids.into_iter().for_each(|id| self.close(id, closing.code, &closing.reason, None));
+            }
             Item::Resume(id) => {
                 if let Some(member) = self.member(id) {
                     transport.resume(id.slot(), &mut member.port);

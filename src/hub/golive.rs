@@ -9,10 +9,10 @@ use super::backlog::Frame;
 use super::config::add;
 use super::core::{Core, State, SubState, Topic};
 use super::joins::included;
-use super::lane::{ConnId, Form, GoingLive, Item, Lane, lock};
+use super::lane::{Closing, ConnId, Form, GoingLive, Item, Lane, lock};
 use super::pace::{Waiting, may_wait};
 use super::slab::push_tight;
-use super::{JoinError, Part};
+use super::{JoinError, Part, close};
 use crate::domain::{ChannelName, Cursor, Position};
 
 impl Core {
@@ -24,6 +24,8 @@ impl Core {
         let form = state.slots[id.lane()].get(id).ok_or(JoinError::Gone)?.form;
         let mut missed: Vec<(u64, Bytes)> = Vec::new();
         let mut waiting: BTreeMap<u32, Waiting> = BTreeMap::new();
+        // An error for which this dialect has no words.
+        let mut unsaid = None;
         for (part, &(n, start)) in parts.iter().zip(&starts) {
             let channel = &mut state.channels[n];
             let Some(buffer) = &mut channel.buffer else { continue };
@@ -51,6 +53,9 @@ impl Core {
                     Some(cursor) => self.encode_for_one(held, form, &channel.name, &cursor, scratch),
                     None => self.encode_held(held, form, &channel.name, scratch),
                 };
+                if let (None, Some(error)) = (&frame, &held.message.failure) {
+                    unsaid = Some(error.clone());
+                }
                 missed.extend(frame.map(|frame| (held.number, frame)));
                 buffer.bytes += held.bytes() - bytes;
             }
@@ -63,6 +68,10 @@ impl Core {
             if let Some(topic) = topic {
                 self.keep(n, topic, &mut state.agenda, waiting);
             }
+        }
+        if let Some(error) = unsaid {
+            let closing = Closing { conn: id, code: close::TRY_LATER, reason: error.to_string().into() };
+            self.fifos[id.lane()].push(Item::Close(Box::new(closing)));
         }
         Ok(())
     }

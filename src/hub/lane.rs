@@ -63,6 +63,8 @@ pub enum Item {
         key: Option<Arc<str>>,
         skip: Option<Box<[ConnId]>>,
     },
+    /// Every live subscriber of a topic, but those in `skip`, is closed.
+    CloseTopic(Box<ClosingTopic>),
     /// Subscriptions become live: first `frames`, then whatever comes on `topics`.
     Live(Box<GoingLive>),
     Detach {
@@ -132,6 +134,13 @@ pub struct Closing {
     pub conn: ConnId,
     pub code: u16,
     pub reason: Box<str>,
+}
+
+pub struct ClosingTopic {
+    pub topic: u32,
+    pub code: u16,
+    pub reason: Box<str>,
+    pub skip: Box<[ConnId]>,
 }
 
 pub struct Heartbeat {

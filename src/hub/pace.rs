@@ -110,7 +110,7 @@ impl Core {
         let text = cursor.as_ref().map(Cursor::text);
         let topic = &channel.live[at];
         let frame = self.encode(topic.form, scratch, |dialect, out| {
-            dialect.event(channel.name.as_str(), message, text.as_deref(), out)
+            dialect.message(channel.name.as_str(), message, text.as_deref(), out)
         });
         if let Some(frame) = frame {
             topic.publish(frame, message.conflate.as_ref(), &skip, outgoing);

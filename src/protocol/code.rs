@@ -18,6 +18,7 @@ pub enum Code {
     TooManySubscriptions,
     Forbidden,
     TokenNotValid,
+    ConnectionLimit,
     // A subscription or a connection has ended.
     AccessLost,
     AccessUnknown,
@@ -36,7 +37,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Code; 23] = [
+    pub const ALL: [Code; 24] = [
         Code::BadJson,
         Code::BadFrame,
         Code::UnknownType,
@@ -48,6 +49,7 @@ impl Code {
         Code::TooManySubscriptions,
         Code::Forbidden,
         Code::TokenNotValid,
+        Code::ConnectionLimit,
         Code::AccessLost,
         Code::AccessUnknown,
         Code::Unauthorized,
@@ -75,6 +77,7 @@ impl Code {
             Code::TooManySubscriptions => "too_many_subscriptions",
             Code::Forbidden => "forbidden",
             Code::TokenNotValid => "token_not_valid",
+            Code::ConnectionLimit => "connection_limit",
             Code::AccessLost => "access_lost",
             Code::AccessUnknown => "access_unknown",
             Code::Unauthorized => "unauthorized",
@@ -106,6 +109,7 @@ impl Code {
             }
             Code::Forbidden => "This channel may not be listened to here.",
             Code::TokenNotValid => "This token is not accepted: nothing was changed.",
+            Code::ConnectionLimit => "This user has as many connections as it may: close one; nothing was changed.",
             Code::AccessLost => "This channel may not be listened to any more.",
             Code::AccessUnknown => {
                 "It cannot be found out whether this channel may be listened to still: subscribe again later."

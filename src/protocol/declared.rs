@@ -347,6 +347,7 @@ mod tests {
                 conflate: None,
                 stamp: Stamp::Foreign,
                 replay: false,
+                failure: None,
             };
             let mut out = Vec::new();
             let says = declared().event("c", &message, None, &mut out);

@@ -12,7 +12,7 @@ use super::reader::Reader;
 use super::route::{Routed, route};
 use super::routing::FamilyId;
 use super::source::Shared;
-use crate::domain::{Batch, ChannelName, Feed, LogRow, Message, Op, Position, ReadError, Snapshot, Stamp, Target};
+use crate::domain::{Batch, ChannelName, Feed, LogRow, Message, Op, Position, Snapshot, Stamp, Target};
 
 /// Plain counters since the start.
 #[derive(Debug, Default)]
@@ -153,14 +153,16 @@ fn route_rows(shared: &Arc<Shared>, dirty: &mut Dirty, rows: &[LogRow]) -> Vec<M
     let routing = shared.routing();
     let limit = shared.config.message_bytes_max;
     let mut messages = Vec::with_capacity(rows.len());
-    let mut too_large = Vec::new();
     let mut marked: HashMap<FamilyId, HashSet<ChannelName>> = HashMap::new();
     for row in rows {
         let errors = row.matched.iter().filter(|m| **m < 0).count() as u64;
         shared.stats.when_errors.fetch_add(errors, Relaxed);
         route(&routing, row, |routed| match routed {
-            Routed::Message(m) if m.data.len() > limit => too_large.push(m),
-            Routed::Message(m) => messages.push(m),
+            Routed::Message(m) => {
+                let message = m.within(limit);
+                shared.stats.too_large.fetch_add(u64::from(message.failure.is_some()), Relaxed);
+                messages.push(message);
+            }
             Routed::Dirty(family, channel) => drop(marked.entry(family).or_default().insert(channel)),
             Routed::DirtyFamily(family) => {
                 if let Some(reader) = shared.reader(routing.family(family)) {
@@ -180,12 +182,6 @@ fn route_rows(shared: &Arc<Shared>, dirty: &mut Dirty, rows: &[LogRow]) -> Vec<M
             }
             Routed::NoChannel => drop(shared.stats.rows_without_channel.fetch_add(1, Relaxed)),
         });
-    }
-    for m in too_large {
-        shared.stats.too_large.fetch_add(1, Relaxed);
-        if let Target::One(channel) = &m.target {
-            shared.outlet.channel_error(channel, &ReadError::TooLarge { bytes: m.data.len(), limit });
-        }
     }
     for (family, mut channels) in marked {
         // Only what somebody listens to is kept until the drain's end. Whoever subscribes later reads later.
@@ -227,5 +223,6 @@ fn foreign(pg_channel: &str, payload: String, at_us: i64) -> Option<Message> {
         conflate: None,
         stamp: Stamp::Foreign,
         replay: false,
+        failure: None,
     })
 }

@@ -317,6 +317,7 @@ impl Reader {
             conflate: Some("".into()),
             stamp: Stamp::Read(reading.snapshot.clone()),
             replay: false,
+            failure: None,
         }
     }
 }

@@ -175,7 +175,7 @@ impl Scan {
         let (after, upto) = (self.after.clone(), self.upto.clone());
         let mut broken_off = false;
         let read = shared.store.log_after(&after, &upto, max as i64 + 1, |row| {
-            self.offer(&routing, &row);
+            self.offer(&routing, &row, shared.config.message_bytes_max);
             if self.wanting() {
                 return ControlFlow::Continue(());
             }
@@ -199,12 +199,13 @@ impl Scan {
         self.requests.values().flatten().any(Request::wants_more)
     }
 
-    fn offer(&mut self, routing: &Routing, row: &LogRow) {
+    fn offer(&mut self, routing: &Routing, row: &LogRow, bytes_max: usize) {
         if row.op == Op::Config {
             return;
         }
         route(routing, row, |routed| {
             let Routed::Message(message) = routed else { return };
+            let message = message.within(bytes_max);
             match message.target.clone() {
                 Target::One(channel) => {
                     for r in self.requests.get_mut(&channel).into_iter().flatten() {

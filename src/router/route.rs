@@ -69,6 +69,7 @@ fn sent(routing: &Routing, row: &LogRow) -> Option<Message> {
         conflate: None,
         stamp: Stamp::Log { xid: row.xid, id: row.message_number(0) },
         replay: !state,
+        failure: None,
     })
 }
 
@@ -181,6 +182,7 @@ impl<'r> Case<'_, 'r> {
             conflate: None,
             stamp: self.stamp(),
             replay: !family.state,
+            failure: None,
         })
     }
 
@@ -201,6 +203,7 @@ impl<'r> Case<'_, 'r> {
             conflate: conflate.or_else(|| family.row_is_message.then(|| whole_channel(family)).flatten()),
             stamp: self.stamp(),
             replay: !family.state,
+            failure: None,
         }
     }
 

@@ -7,7 +7,7 @@
 //! comes through a proxy of ours is nobody's until its headers say whose, and then counts from `admit` on.
 
 mod address;
-mod count;
+mod rate;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::time::Instant;
 use poem::http::Version;
 use poem::{Addr, Request};
 
-use crate::connection::{Limit, Shared};
+use crate::connection::{Counts, Held, Limit, Shared};
 
 use super::Config;
 use super::problem::{ApiError, ProblemCode};
@@ -24,8 +24,7 @@ use super::problem::{ApiError, ProblemCode};
 pub use address::{ForwardedHeader, NetworkError};
 
 use address::Network;
-pub(super) use count::Held;
-use count::{Counts, Rate};
+use rate::Rate;
 
 pub(super) struct Limits {
     shared: Arc<Shared>,
@@ -34,10 +33,8 @@ pub(super) struct Limits {
     header: ForwardedHeader,
     connections_max: usize,
     per_address_max: usize,
-    per_user_max: usize,
     handshakes_max: usize,
     addresses: Arc<Counts>,
-    users: Arc<Counts>,
     handshakes: Arc<Counts>,
     new: Rate,
     new_per_address: Rate,
@@ -73,10 +70,8 @@ impl Limits {
             header: config.forwarded_header,
             connections_max: config.connections_max,
             per_address_max: config.connections_per_address_max,
-            per_user_max: config.connections_per_user_max,
             handshakes_max: config.handshakes_max,
             addresses: Default::default(),
-            users: Default::default(),
             handshakes: Default::default(),
             new: Rate::new(config.new_connections_per_s_max),
             new_per_address: Rate::new(config.new_connections_per_address_per_s_max),
@@ -175,7 +170,7 @@ impl Arrival {
             held.push(place.ok_or_else(|| self.refuse(Limit::ConnectionsPerAddress))?);
         }
         if let Some(user) = user {
-            let place = limits.users.hold(&user.into(), limits.per_user_max);
+            let place = limits.shared.users.hold(user);
             held.push(place.ok_or_else(|| self.refuse(Limit::ConnectionsPerUser))?);
         }
         Ok(held)

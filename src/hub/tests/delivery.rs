@@ -97,7 +97,7 @@ async fn what_has_no_place_in_the_log() {
         let error = "error|rates|the view of this channel took longer than 3 ms";
         let end = "rates|e|9|10.9";
         assert_eq!(c.until(end).await, ["rates|e|5|6.5", "rates|e|6|-", "rates|e|state|6.0", error, end], "{way:?}");
-        assert_eq!(joining.until(end).await, ["rates|e|5|6.5", "rates|e|6|-", "rates|e|state|6.0", end]);
+        assert_eq!(joining.until(end).await, ["rates|e|5|6.5", "rates|e|6|-", "rates|e|state|6.0", error, end]);
         assert_eq!(hub.recent(&name("rates"), &cursor(1)).map(|e| e.len()), Some(3), "log events only");
     }
 }
@@ -160,5 +160,40 @@ async fn quiet_closed(quiet: &mut Conn, lively: &mut Conn, pings: &mut u32) -> C
             why = quiet.closed() => return why,
             frame = lively.frame() => *pings += u32::from(matches!(frame, Ws::Ping(_))),
         }
+    }
+}
+
+/// An event that may not travel keeps its place: whoever is live, about to be, or resumes, is told at that place. A dialect
+/// that cannot say so loses its connections, not its word.
+#[tokio::test]
+async fn nobody_passes_over_what_could_not_be_said() {
+    for way in ALL {
+        let hub = hub(small());
+        let mut live = connect(&hub, way).await;
+        let mut joining = connect(&hub, way).await;
+        let mut mute = connect(&hub, way).await;
+        let mut late = connect(&hub, way).await;
+        live.live(&hub, "a");
+        live.live(&hub, "mute");
+        joining.live(&hub, "a");
+        mute.live(&hub, "mute");
+        let since = hub.join(late.id, &name("mute")).expect("open");
+        let large = |channel: &str, n| event(channel, n).within(0);
+        drain(&hub, 3, vec![event("a", 3), large("a", 3), event("a", 3)]);
+        let error = "error|a|the message of this channel has 1 bytes, more than the 0 that are allowed";
+        let told = ["a|e|3|4.3", error, "a|e|3|4.3"];
+        for c in [&mut live, &mut joining] {
+            assert_eq!([c.text().await, c.text().await, c.text().await], told, "{way:?}");
+        }
+        let missed = hub.recent(&name("a"), &cursor(2)).expect("all in memory");
+        assert!(missed.iter().map(|(m, _)| m.failure.is_some()).eq([false, true, false]));
+
+        drain(&hub, 5, vec![large("mute", 5)]);
+        hub.go_live(late.id, &name("mute"), &since, &[]).expect("joined");
+        for c in [&mut live, &mut mute, &mut late] {
+            assert_eq!(c.closed().await, Closed::Ours(close::TRY_LATER), "{way:?}");
+        }
+        emit(&hub, "a", 6);
+        assert_eq!(joining.text().await, "a|e|6|7.6");
     }
 }

@@ -15,6 +15,7 @@ fn push(recent: &mut Recent, channel: &str, prev: &Arc<Snapshot>, cur: &Arc<Snap
         conflate: None,
         stamp: Stamp::Log { xid, id },
         replay: true,
+        failure: None,
     };
     let position = Position { prev: prev.clone(), cur: cur.clone(), id };
     let cursor = Some(Cursor { incarnation: Incarnation(1), position: position.clone() });

@@ -56,6 +56,9 @@ impl Dialect for Plain {
     }
 
     fn channel_error(&self, channel: &str, error: &ReadError, out: &mut Vec<u8>) -> bool {
+        if channel.starts_with("mute") {
+            return false;
+        }
         self.say(out, format!("error|{channel}|{error}"))
     }
 }
@@ -114,6 +117,7 @@ pub fn event(channel: &str, n: u64) -> Message {
         conflate: None,
         stamp: Stamp::Log { xid: n, id: n as i64 },
         replay: true,
+        failure: None,
     }
 }
 

@@ -45,6 +45,14 @@ pub fn snapshot(out: &mut Vec<u8>, channel: &str, data: &[u8], cursor: &str) {
     close(out, None);
 }
 
+/// `event`, or `read_error` where there is no content.
+pub fn message(out: &mut Vec<u8>, channel: &str, message: &Message, cursor: Option<&str>) {
+    match &message.failure {
+        None => event(out, channel, message, cursor),
+        Some(error) => read_error(out, channel, error, None),
+    }
+}
+
 /// `cursor` is absent where there is nothing to resume from (a foreign payload, a state).
 pub fn event(out: &mut Vec<u8>, channel: &str, message: &Message, cursor: Option<&str>) {
     out.reserve(message.data.len() + channel.len() + 160);
@@ -251,6 +259,7 @@ mod tests {
             conflate: None,
             stamp: Stamp::Log { xid: 1, id: 1 },
             replay: true,
+            failure: None,
         }
     }
 

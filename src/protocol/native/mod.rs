@@ -5,8 +5,8 @@ mod encode;
 
 pub use decode::{Command, Id, Refusal, Token, decode};
 pub use encode::{
-    Limits, authenticated, error, event, expelled, heartbeat, pong, read_error, reset, snapshot, subscribed, time,
-    token_expiring, unsubscribed, welcome,
+    Limits, authenticated, error, event, expelled, heartbeat, message, pong, read_error, reset, snapshot, subscribed,
+    time, token_expiring, unsubscribed, welcome,
 };
 
 use crate::domain::{Dialect, Message, ReadError};

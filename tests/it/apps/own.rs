@@ -51,6 +51,36 @@ async fn five_lines_make_an_endpoint() {
     server.stop().await;
 }
 
+/// Its dialect has no frame for a view that fails: whoever listens is closed, so that it comes back and asks anew.
+#[tokio::test]
+async fn a_view_that_fails_under_an_endpoint_is_not_passed_over() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table n (id int primary key, d int); insert into n values (1, 1), (2, 2);
+         create function inverse(id int) returns json stable language sql as $$ select to_json(10 / d) from n where n.id = inverse.id $$;
+         select rowcast.define_channel('inverse:{id}', kind => 'state', view => 'inverse');
+         select rowcast.watch('n', 'inverse:{id}')",
+    )
+    .await;
+    let server = Server::with(&db.url(), |config| {
+        let table = r#"[inverse]
+            path = "/ws/inverse/{id}/"
+            auth = "none"
+            channels = ["inverse:{id}"]"#;
+        config.endpoint = toml::from_str(table).expect("TOML");
+    })
+    .await;
+    let url = |id: u8| format!("{}/ws/inverse/{id}/", server.url.replacen("http", "ws", 1));
+    let (mut one, mut two) = (Client::connect(&url(1)).await, Client::connect(&url(2)).await);
+    assert_eq!((one.next().await["data"].clone(), two.next().await["data"].clone()), (json!(10), json!(5)));
+    db.exec("update n set d = case id when 1 then 0 else 10 end").await;
+    assert_eq!(one.expect_close().await.code, 1013);
+    assert_eq!(two.next().await["data"], 1);
+    db.exec("update n set d = 5 where id = 1").await;
+    assert_eq!(Client::connect(&url(1)).await.next().await["data"], 2);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn commands_call_functions_and_answer() {
     let db = TestDb::new().await;

@@ -20,6 +20,17 @@ async fn refused(url: &str) -> (u16, String) {
     }
 }
 
+/// What is answered to a token in a frame.
+async fn authenticate(client: &mut Client, token: &str) -> Value {
+    client.send(json!({"type": "auth", "token": token})).await;
+    loop {
+        let frame = client.next().await;
+        if !matches!(frame.str_of("type"), "welcome" | "heartbeat") {
+            return frame.value.clone();
+        }
+    }
+}
+
 async fn stream(server: &Server, token: &str) -> reqwest::Response {
     let url = server.http(&format!("/sse?channel=users&token={token}"));
     http_client().get(url).send().await.expect("an answer")
@@ -59,6 +70,34 @@ async fn a_user_has_so_many_connections_whoever_else_has_some() {
     assert_eq!(refused(&with_token(&server, &alice)).await, told);
     drop(second);
     wait_until("the stream's place is free", async || stream(&server, &alice).await.status() == StatusCode::OK).await;
+    server.stop().await;
+}
+
+/// However one says who one is: what is told in a frame counts, too.
+#[tokio::test]
+async fn a_token_in_a_frame_takes_a_place_of_its_user() {
+    let db = TestDb::new().await;
+    let key = KeyFile::new();
+    let server = Server::with(&db.url(), |c| {
+        key.tokens(c);
+        c.http.connections_per_user_max = 1;
+    })
+    .await;
+    let (alice, bob) = (token("1", json!({})), token("2", json!({})));
+    let mut first = Client::connect(&server.ws()).await;
+    let mut second = Client::connect(&server.ws()).await;
+    for _ in 0..2 {
+        // Said again it is no other connection.
+        assert_eq!(authenticate(&mut first, &alice).await["type"], "authenticated");
+    }
+    let refused = authenticate(&mut second, &alice).await;
+    assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("connection_limit")));
+    assert_eq!(authenticate(&mut second, &bob).await["user"], "2");
+    // Her place goes to whoever is next, once the first is somebody else.
+    drop(second);
+    wait_until("bob's place is free", async || authenticate(&mut first, &bob).await["user"] == "2").await;
+    let mut third = Client::connect(&server.ws()).await;
+    assert_eq!(authenticate(&mut third, &alice).await["user"], "1");
     server.stop().await;
 }
 

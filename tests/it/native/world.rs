@@ -209,6 +209,7 @@ impl World {
             conflate: Some(channel.into()),
             stamp,
             replay: false,
+            failure: None,
         });
     }
 
@@ -266,6 +267,7 @@ fn message(row: &Row) -> Message {
         conflate: None,
         stamp: Stamp::Log { xid: row.xid, id: row.id },
         replay: true,
+        failure: None,
     }
 }
 
@@ -439,6 +441,7 @@ impl Server {
             world.clone(),
             world.clone(),
             nobody(),
+            connection::Users::new(0),
         );
         let shared = shared.expect("patterns are right");
         let readiness = Readiness::new(Vec::new());

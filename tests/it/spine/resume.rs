@@ -46,6 +46,28 @@ async fn every_cursor_of_a_stream_resumes_exactly_from_memory_and_from_the_log()
     server.stop().await;
 }
 
+/// What may not travel leaves an error at its place: to whoever listens, and to whoever comes back for it.
+#[tokio::test]
+async fn an_event_that_is_too_large_is_told_live_and_when_resuming() {
+    let db = TestDb::new().await;
+    db.exec("create table doc (id int primary key, text text); select rowcast.watch('doc', 'docs')").await;
+    let small = |c: &mut rowcast::app::Config| c.router.message_bytes_max = 1000;
+    let server = Server::with(&db.url(), small).await;
+    let mut ws = client(&server).await;
+    let cursor = subscribe(&mut ws, "docs").await.str_of("cursor").to_owned();
+    db.exec("insert into doc values (1, 'a'), (2, repeat('b', 1000)), (3, 'c')").await;
+    let restarted = Server::with(&db.url(), small).await;
+    let mut resumed = resume(&server, "docs", &cursor).await;
+    for ws in [&mut ws, &mut resumed, &mut resume(&restarted, "docs", &cursor).await] {
+        assert_eq!(ws.next_of("event").await["data"]["id"], 1);
+        let error = ws.next().await;
+        assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("message_too_large")), "{}", error.raw);
+        assert_eq!(ws.next_of("event").await["data"]["id"], 3);
+    }
+    restarted.stop().await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn event_streams_resume_by_last_event_id() {
     let db = TestDb::new().await;
