@@ -251,3 +251,45 @@ async fn who_is_on_the_way_in_is_disconnected_as_well() {
     assert_eq!(subscribe(&mut later, "users").await["type"], "subscribed");
     server.stop().await;
 }
+
+/// The session ends while it is looked at, and one of its connections has shown a token meanwhile.
+#[tokio::test]
+async fn who_shows_other_credentials_meanwhile_does_not_end_with_the_old_ones() {
+    let db = TestDb::new().await;
+    db.exec(ROWS).await;
+    let key = KeyFile::new();
+    let server = Server::with(&db.url(), |c| {
+        key.tokens(c);
+        c.auth.sessions = true;
+        c.auth.recheck_interval_ms = 250;
+    })
+    .await;
+    let file: Value = serde_json::from_str(SESSIONS).expect("JSON");
+    let session = file["samples"][0]["django_session"]["session_key"].as_str().expect("a key");
+    let enter = async || {
+        let mut request = server.ws().into_client_request().expect("a URL");
+        request.headers_mut().insert("cookie", format!("sessionid={session}").parse().expect("a header"));
+        Client::try_connect(request).await.expect("connected")
+    };
+    let (mut changing, mut staying) = (enter().await, enter().await);
+    let mut holder: PgConnection = db.connect().await;
+    let logout = format!(
+        "begin; lock table django_session in access exclusive mode; delete from django_session where session_key = '{session}'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(logout)).execute(&mut holder).await.expect("a lock");
+    wait_until("the session is looked at", async || {
+        db.text("select count(*)::text from pg_locks where relation = 'django_session'::regclass and not granted").await
+            == "1"
+    })
+    .await;
+    changing.send(json!({"type": "auth", "token": token("42", json!({}))})).await;
+    assert_eq!(changing.skip_to("authenticated").await.str_of("user"), "42");
+    sqlx::raw_sql("commit").execute(&mut holder).await.expect("an end");
+    assert_eq!(staying.expect_close().await.code, 4401);
+    let ended = "rowcast_revocations_total{reason=\"ended\"}";
+    assert_eq!(metric(&server, ended).await, 1);
+    changing.send(json!({"type": "ping", "id": 1})).await;
+    changing.skip_to("pong").await;
+    assert_eq!(metric(&server, ended).await, 1);
+    server.stop().await;
+}

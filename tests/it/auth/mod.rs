@@ -7,6 +7,7 @@ mod issuers;
 mod revocation;
 mod shares;
 mod silence;
+mod together;
 
 use rowcast::app::Config;
 use serde_json::{Value, json};

@@ -124,3 +124,33 @@ async fn no_piece_of_a_drain_goes_out_before_a_revocation_of_a_later_piece() {
     assert_eq!((closed.code, &*closed.reason), (4403, "access_lost"));
     server.stop().await;
 }
+
+/// One of its channels is let in at once, and lost while it is still found out about the other.
+#[tokio::test]
+async fn a_rule_that_changes_while_a_stream_is_let_in_counts() {
+    let db = TestDb::new().await;
+    db.exec(ORDERS).await;
+    db.exec("select rowcast.define_access('news')").await;
+    let key = KeyFile::new();
+    let server = Server::with(&db.url(), |c| key.tokens(c)).await;
+    let carl = token("carl", json!({}));
+    let mut native = Client::connect(&with_token(&server, &carl)).await;
+    native.send(json!({"type": "subscribe", "channel": "news"})).await;
+    native.skip_to("snapshot").await;
+    let mut holder = db.connect().await;
+    run(&mut holder, "begin; lock table orders in access exclusive mode").await;
+    let url = server.http(&format!("/sse?channel=news&channel=orders:1&token={carl}"));
+    let stream = tokio::spawn(async move { crate::kit::sse::Client::connect(&url, None).await });
+    wait_until("the stream is asked about", async || {
+        db.text("select count(*)::text from pg_locks where relation = 'orders'::regclass and not granted").await == "1"
+    })
+    .await;
+    db.exec("select rowcast.define_access('news', roles => '{editor}')").await;
+    assert_eq!(lost(&mut native).await.expect("not closed"), "access_lost");
+    run(&mut holder, "rollback").await;
+    let stream = stream.await.expect("answered");
+    assert_eq!(stream.status.as_u16(), 200, "it was let in");
+    let body = stream.body().await;
+    assert!(body.contains("access_lost") && !body.contains("subscribed"), "{body}");
+    server.stop().await;
+}
