@@ -175,7 +175,8 @@ impl Pattern {
 
     /// The channel's name with `value(i, parameter)` in place of the i-th parameter. `None` where a value is
     /// missing or empty (SQL null: the row has no such channel), the result is no valid name, or it would be read
-    /// with other values: of `doc:{owner}:{id}`, the owner `a:b` must not come out in a channel of the owner `a`.
+    /// with other values: of `doc:{owner}:{id}`, the owner `a:b` must not come out in a channel of the owner `a`. Nor
+    /// is it what is excepted.
     pub fn fill<S: AsRef<str>>(&self, mut value: impl FnMut(usize, &str) -> Option<S>) -> Option<ChannelName> {
         // On the stack: this is done for each row of the log.
         let mut name = [0; CHANNEL_BYTES_MAX];
@@ -207,6 +208,9 @@ impl Pattern {
         }
         let name = std::str::from_utf8(&name[..bytes]).ok()?;
         if ambiguous && !self.values(name)?.into_iter().eq(places.into_iter().map(|place| &name[place])) {
+            return None;
+        }
+        if self.except.iter().any(|other| other.matches(name).is_some()) {
             return None;
         }
         ChannelName::new(name).ok()
@@ -274,6 +278,8 @@ mod tests {
             [("student:5", true), ("student:5:grades", false), ("student:all", false), ("student:5:x", true)]
         {
             assert_eq!(students.matches(name).is_some(), matches, "{name}");
+            let filled = students.fill(|_, _| name.strip_prefix("student:"));
+            assert_eq!(filled.is_some(), matches, "{name}");
         }
     }
 
