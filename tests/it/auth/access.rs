@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{KeyFile, token, with_token};
+use super::{KeyFile, subscribe, token, with_token};
 use crate::kit::sse;
 use crate::kit::ws::Client;
 use crate::kit::{Server, TestDb, http_client, patiently};
@@ -12,16 +12,6 @@ const ORDERS: &str = "
     select rowcast.watch('orders', 'orders:{id}');
     select rowcast.define_access('orders:{id}', reads => '{orders}', allow =>
       'exists (select from orders o where o.id = {id}::int and rowcast.user_id() in (o.customer, o.booster))')";
-
-async fn subscribe(client: &mut Client, channel: &str) -> Value {
-    client.send(json!({"type": "subscribe", "channel": channel})).await;
-    loop {
-        let frame = client.next().await;
-        if ["subscribed", "error"].contains(&frame.str_of("type")) && frame["channel"] == channel {
-            return frame.value;
-        }
-    }
-}
 
 async fn client(server: &Server, user: &str) -> Client {
     Client::connect(&with_token(server, &token(user, json!({})))).await

@@ -4,7 +4,7 @@
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{KeyFile, token, with_token};
+use super::{KeyFile, metric, token, with_token};
 use crate::kit::ws::{Client, Closed};
 use crate::kit::{Server, TestDb, http_client, wait_until};
 
@@ -39,12 +39,6 @@ async fn lost(client: &mut Client) -> Result<String, Closed> {
             return Ok(frame.str_of("code").to_owned());
         }
     }
-}
-
-async fn metric(server: &Server, name: &str) -> String {
-    let text = http_client().get(server.http("/metrics")).send().await.expect("an answer").text().await.expect("text");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()
 }
 
 #[tokio::test]
@@ -112,7 +106,7 @@ async fn no_piece_of_a_drain_goes_out_before_a_revocation_of_a_later_piece() {
     let mut endpoint = Client::connect(&format!("{}/o/1/?token={max}", server.ws())).await;
     native.send(json!({"type": "subscribe", "channel": "orders:1"})).await;
     native.skip_to("snapshot").await;
-    wait_until("both listen", async || metric(&server, "rowcast_hub_subscriptions").await.starts_with('2')).await;
+    wait_until("both listen", async || metric(&server, "rowcast_hub_subscriptions").await == 2).await;
     db.exec("update orders set note = 'b'").await;
     assert_eq!(native.skip_to("event").await["data"]["note"], "b");
     endpoint.next_of("shown").await;

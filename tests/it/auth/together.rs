@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tokio_tungstenite::tungstenite::Error;
 
-use super::{KeyFile, token, with_token};
+use super::{KeyFile, metric, token, with_token};
 use crate::kit::ws::Client;
 use crate::kit::{Server, TestDb, http_client, patiently, wait_until};
 
@@ -27,15 +27,10 @@ const ENDPOINT: &str = r#"
     frames = { "*" = '{"type":"shown"}' }"#;
 
 const CROWD: usize = 90;
+const COMMANDS: &str = "rowcast_commands_total";
 
 async fn run(connection: &mut PgConnection, sql: &'static str) {
     sqlx::raw_sql(sql).execute(connection).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-}
-
-async fn commands(server: &Server) -> usize {
-    let text = http_client().get(server.http("/metrics")).send().await.expect("an answer").text().await.expect("text");
-    let line = text.lines().find_map(|line| line.strip_prefix("rowcast_commands_total "));
-    line.unwrap_or_else(|| panic!("no commands in {text}")).parse::<f64>().expect("a number") as usize
 }
 
 async fn verdict(client: &mut Client) -> String {
@@ -56,13 +51,13 @@ async fn all_at_once(db: &TestDb<'_>, server: &Server, wishes: &[(String, String
         clients.push(Client::connect(&with_token(server, &token(user, json!({})))).await);
     }
     db.exec("truncate asked").await;
-    let before = commands(server).await;
+    let before = metric(server, COMMANDS).await;
     let mut holder = db.connect().await;
     run(&mut holder, "begin; lock table orders in access exclusive mode").await;
     for (client, (_, channel)) in clients.iter_mut().zip(wishes) {
         client.send(json!({"type": "subscribe", "channel": channel})).await;
     }
-    wait_until("all have asked", async || commands(server).await == before + wishes.len()).await;
+    wait_until("all have asked", async || metric(server, COMMANDS).await == before + wishes.len() as u64).await;
     run(&mut holder, "rollback").await;
     let mut verdicts = Vec::new();
     for client in &mut clients {
