@@ -78,7 +78,7 @@ async fn those_who_subscribe_at_once_are_asked_about_together() {
     })
     .await;
     // Every third at somebody else's order.
-    let other = |n: usize| if n % 3 == 0 { n % CROWD + 2 } else { n };
+    let other = |n: usize| if n.is_multiple_of(3) { n % CROWD + 2 } else { n };
     let wishes: Vec<_> = (1..=CROWD).map(|n| (format!("u{n}"), format!("orders:{}", other(n)))).collect();
     let verdicts = all_at_once(&db, &server, &wishes).await;
     for ((user, channel), verdict) in wishes.iter().zip(&verdicts) {
