@@ -34,7 +34,10 @@ pub fn listed(patterns: &[String], origin: &str) -> bool {
 
 /// Is the request's own host one of these, as Django's `ALLOWED_HOSTS` has them? Its port does not matter.
 pub fn host_listed(patterns: &[String], host: &str) -> bool {
-    let name = Url::parse(&format!("//{host}")).and_then(|url| url.host()?.ok());
+    let name = match host.contains(['@', '/', '?', '#']) {
+        true => None,
+        false => Url::parse(&format!("//{host}")).and_then(|url| url.host()?.ok()),
+    };
     patterns.iter().any(|p| p == "*" || name.as_ref().is_some_and(|name| same_domain(name, &unported(p))))
 }
 
