@@ -5,6 +5,10 @@ select json_build_object(
         from rowcast.route r
         where r.until is null and r.template !~ '^rowcast\.'
     ),
+    'families', (
+        select coalesce(json_agg(f.template), '[]')
+        from (select r.template from rowcast.route r where r.until is null union select c.pattern from rowcast.channel c) f
+    ),
     'rules', (
         select coalesce(json_agg(json_build_object('pattern', t.pattern, 'action', t.action, 'problem', t.problem)), '[]')
         from rowcast.try_access() t

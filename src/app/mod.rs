@@ -23,7 +23,7 @@ pub use crate::scheduler::Job;
 pub use crate::shutdown::Shutdown;
 pub use crate::store::{
     AccessFacts, ApiKeyFacts, Applied, FxFacts, JobFacts, MigrationSet, ProviderFacts, RuleFacts, ServerFacts,
-    SpineFacts, Store, StoreError, TableFacts, Watch,
+    SpineFacts, Store, StoreError, TableFacts, UserRow, Watch,
 };
 pub use accounts::{Account, Accounts};
 pub use auth::{TokenError, TokenWish, token};

@@ -1,8 +1,9 @@
 //! Who may listen to which channel, and who may publish on it: the rules of `rowcast.access`.
 //!
-//! Roles and claims are looked at here, conditions in SQL are asked of the database, many at once. A channel that several
+//! Roles and claims are looked at here, conditions in SQL are asked of the database, many at once (`asking`). A channel that several
 //! patterns match is open to whom one of them lets in; one that none matches is open to nobody, or, where the configuration
-//! says so, to all. What begins with `rowcast.` is our own.
+//! says so, to all. A rule with the pattern of a family speaks of that family and of no more specific one: who opens
+//! `student:{id}` has not opened `student:{id}:grades`. What begins with `rowcast.` is our own.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,6 +14,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::Stats;
+use super::asking::Asking;
 use crate::domain::{ChannelName, Identity, Pattern};
 use crate::store::{AccessRequest, AccessRow, Store, StoreError};
 
@@ -38,6 +40,7 @@ pub enum Verdict {
 
 pub struct Access {
     store: Store,
+    asking: Arc<Asking>,
     stats: Arc<Stats>,
     /// What holds where no rule does.
     open: bool,
@@ -47,6 +50,9 @@ pub struct Access {
 #[derive(Default)]
 struct Rules {
     rows: Vec<AccessRow>,
+    templates: Vec<String>,
+    /// The same, read.
+    families: Vec<Pattern>,
     rules: Vec<Rule>,
     reads: HashSet<i32>,
 }
@@ -54,6 +60,8 @@ struct Rules {
 struct Rule {
     id: i32,
     pattern: Pattern,
+    /// The same without regard to families, where that is more.
+    beyond: Option<Pattern>,
     action: Action,
     everyone: bool,
     roles: Option<Vec<String>>,
@@ -71,26 +79,36 @@ enum Opinion {
 
 impl Access {
     pub fn new(store: Store, stats: Arc<Stats>, open: bool) -> Self {
-        Self { store, stats, open, rules: RwLock::default() }
+        let asking = Asking::new(store.clone(), stats.clone());
+        Self { store, asking, stats, open, rules: RwLock::default() }
     }
 
     /// Reads the rules anew; false: they are as they were.
     pub async fn load(&self) -> Result<bool, StoreError> {
-        let rows = self.store.access_rules().await?;
-        if self.rules().rows == rows {
+        let (rows, templates) = (self.store.access_rules().await?, self.store.channel_templates().await?);
+        let before = self.rules();
+        if before.rows == rows && before.templates == templates {
             return Ok(false);
         }
-        let rules: Vec<Rule> = rows.iter().filter_map(Rule::of).collect();
-        let reads = rules.iter().flat_map(|r| r.reads.iter().copied()).collect();
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rules { rows, rules, reads });
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rules::new(rows, templates));
         Ok(true)
     }
 
+    /// Together with what others ask at the same time.
     pub async fn ask(&self, action: Action, who: &Identity, channel: &ChannelName) -> Verdict {
-        self.ask_all(action, &[(who, channel)], None).await[0]
+        let requests = match self.rules().opinion(action, who, channel, self.open) {
+            Opinion::Said(verdict) => return verdict,
+            Opinion::Ask(requests) => requests,
+        };
+        let answers = join_all(requests.into_iter().map(|request| self.asking.ask(request))).await;
+        match answers.contains(&Some(true)) {
+            true => Verdict::Allowed,
+            false if answers.contains(&None) => Verdict::Unknown,
+            false => Verdict::Denied,
+        }
     }
 
-    /// In the order of the questions. One statement for a rule's conditions (for each `BATCH` of them), rules side by side: a
+    /// At once, and in the order of the questions. One statement for a rule's conditions (for each `BATCH` of them), rules side by side: a
     /// slow one is `Unknown` after `limit`, and the others know.
     pub async fn ask_all(
         &self,
@@ -141,6 +159,11 @@ impl Access {
         verdicts
     }
 
+    /// Is this one of the channels that are meant by the pattern, as a rule with it would mean them?
+    pub fn is_meant(&self, pattern: &Pattern, channel: &ChannelName) -> bool {
+        self.rules().means(pattern, channel)
+    }
+
     /// Can a change of data take this channel from somebody who listens to it?
     pub fn is_guarded(&self, channel: &ChannelName) -> bool {
         self.rules().about(Action::Listen, channel).any(|rule| !rule.reads.is_empty())
@@ -162,8 +185,27 @@ impl Access {
 }
 
 impl Rules {
+    fn new(rows: Vec<AccessRow>, templates: Vec<String>) -> Self {
+        // One that cannot be read was written around `watch`: the router says so.
+        let families: Vec<Pattern> = templates.iter().filter_map(|text| Pattern::parse(text).ok()).collect();
+        let rules: Vec<Rule> = rows.iter().filter_map(|row| Rule::of(row, &families)).collect();
+        let reads = rules.iter().flat_map(|r| r.reads.iter().copied()).collect();
+        Self { rows, templates, families, rules, reads }
+    }
+
+    fn means(&self, pattern: &Pattern, channel: &ChannelName) -> bool {
+        let name = channel.as_str();
+        pattern.matches(name).is_some() && pattern.besides(&self.families).all(|other| other.matches(name).is_none())
+    }
+
     fn about<'r>(&'r self, action: Action, channel: &'r ChannelName) -> impl Iterator<Item = &'r Rule> {
         self.rules.iter().filter(move |r| r.action == action && r.pattern.matches(channel.as_str()).is_some())
+    }
+
+    /// Would a rule speak of it, if it were of no family of its own?
+    fn is_beyond(&self, action: Action, channel: &ChannelName) -> bool {
+        let mut beyond = self.rules.iter().filter(|r| r.action == action).filter_map(|r| r.beyond.as_ref());
+        beyond.any(|pattern| pattern.matches(channel.as_str()).is_some())
     }
 
     fn opinion(&self, action: Action, who: &Identity, channel: &ChannelName, open: bool) -> Opinion {
@@ -172,7 +214,7 @@ impl Rules {
         }
         if let Some(scope) = &who.scope {
             let patterns = if action == Action::Listen { &scope.listen } else { &scope.publish };
-            let within = patterns.iter().any(|p| p.matches(channel.as_str()).is_some());
+            let within = patterns.iter().any(|pattern| self.means(pattern, channel));
             return Opinion::Said(if within { Verdict::Allowed } else { Verdict::Denied });
         }
         let mut opened = false;
@@ -192,17 +234,22 @@ impl Rules {
         match (opened, asks.is_empty()) {
             (true, false) => Opinion::Ask(asks),
             (true, true) => Opinion::Said(Verdict::Denied),
-            (false, _) => Opinion::Said(if open { Verdict::Allowed } else { Verdict::Unopened }),
+            // What was shut by a rule stays shut when it becomes a family of its own.
+            (false, _) if open && !self.is_beyond(action, channel) => Opinion::Said(Verdict::Allowed),
+            (false, _) => Opinion::Said(Verdict::Unopened),
         }
     }
 }
 
 impl Rule {
     /// None: a row that was written around `define_access`. It lets nobody in.
-    fn of(row: &AccessRow) -> Option<Self> {
+    fn of(row: &AccessRow, families: &[Pattern]) -> Option<Self> {
+        let whole = Pattern::parse(&row.pattern).ok()?;
+        let others: Vec<Pattern> = whole.besides(families).cloned().collect();
         Some(Self {
             id: row.id,
-            pattern: Pattern::parse(&row.pattern).ok()?,
+            beyond: (!others.is_empty()).then(|| whole.clone()),
+            pattern: whole.except(others),
             action: if row.action == "listen" { Action::Listen } else { Action::Publish },
             everyone: row.everyone,
             roles: row.roles.clone(),
@@ -242,6 +289,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::Scope;
 
     fn row(pattern: &str, change: impl FnOnce(&mut AccessRow)) -> AccessRow {
         let mut row = AccessRow {
@@ -260,7 +308,8 @@ mod tests {
     }
 
     fn said(rows: &[AccessRow], who: &Identity, channel: &str, open: bool) -> Option<Verdict> {
-        let rules = Rules { rules: rows.iter().filter_map(Rule::of).collect(), ..Rules::default() };
+        let families = ["mentor:{id}", "mentor:{id}:notes", "doc:{path}"];
+        let rules = Rules::new(rows.to_vec(), families.map(str::to_owned).to_vec());
         let channel = ChannelName::new(channel).expect("a name");
         match rules.opinion(Action::Listen, who, &channel, open) {
             Opinion::Said(verdict) => Some(verdict),
@@ -304,6 +353,8 @@ mod tests {
             ("other:1", Some(Denied), Some(Denied)),
             ("orders:1", None, None),
             ("both:1", Some(Denied), Some(Denied)),
+            ("mentor:1:2", Some(Denied), Some(Allowed)),
+            ("mentor:1:notes", Some(Unopened), Some(Unopened)),
             ("unheard of", Some(Unopened), Some(Unopened)),
             ("rowcast.access", Some(Denied), Some(Denied)),
         ];
@@ -313,6 +364,11 @@ mod tests {
         }
         assert_eq!(said(&rows, &nobody, "unheard of", true), Some(Allowed));
         assert_eq!(said(&rows, &nobody, "users", true), Some(Denied), "a rule counts on an open server, too");
+        assert_eq!(said(&rows, &mentor, "mentor:1:notes", true), Some(Unopened), "it was shut before");
+        let scope = Scope { listen: vec![Pattern::parse("mentor:{id}").expect("valid")], publish: Vec::new() };
+        let server = Identity { scope: Some(Arc::new(scope)), ..Identity::default() };
+        assert_eq!(said(&rows, &server, "mentor:1", false), Some(Allowed));
+        assert_eq!(said(&rows, &server, "mentor:1:notes", false), Some(Denied), "keys of servers are read as rules");
         assert_eq!(said(&rows, &nobody, "rowcast.access", true), Some(Denied));
     }
 }

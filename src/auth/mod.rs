@@ -6,6 +6,7 @@
 //! Nothing of it is asked where no credentials are offered: such a client is anonymous.
 
 mod access;
+mod asking;
 mod config;
 mod departed;
 mod identity;
@@ -24,7 +25,7 @@ use crate::store::{Store, StoreError, UserRow};
 pub use access::{Access, Action, Verdict};
 pub use config::{Carrier, Config, SecretError, Secrets, UserColumns};
 pub use departed::{Departed, Farewell};
-pub use origin::Origins;
+pub use origin::{Origins, host_listed};
 pub use secret::Secret;
 pub use stats::{Loss, Method, Outcome, Stats};
 

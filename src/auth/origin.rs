@@ -32,6 +32,20 @@ pub fn listed(patterns: &[String], origin: &str) -> bool {
     patterns.iter().any(|p| p == "*" || parsed.as_ref().is_some_and(|origin| matches(p, origin)))
 }
 
+/// Is the request's own host one of these, as Django's `ALLOWED_HOSTS` has them? Its port does not matter.
+pub fn host_listed(patterns: &[String], host: &str) -> bool {
+    let name = match host.contains(['@', '/', '?', '#']) {
+        true => None,
+        false => Url::parse(&format!("//{host}")).and_then(|url| url.host()?.ok()),
+    };
+    patterns.iter().any(|p| p == "*" || name.as_ref().is_some_and(|name| same_domain(name, &unported(p))))
+}
+
+/// A host's name, of `[::1]` what is within the brackets.
+fn unported(pattern: &str) -> String {
+    Url::parse(&format!("//{pattern}")).and_then(|url| url.host()?.ok()).unwrap_or_else(|| pattern.to_owned())
+}
+
 fn same_host(origin: &str, host: &str) -> bool {
     let (Some(origin), Some(ours)) = (Url::parse(origin), Url::parse(&format!("//{host}"))) else { return false };
     let (Some(Ok(name)), Some(Ok(own))) = (origin.host(), ours.host()) else { return false };
@@ -47,8 +61,7 @@ fn matches(pattern: &str, origin: &Url) -> bool {
     let Some(Ok(host)) = origin.host() else { return false };
     let Some(wanted) = Url::parse(&pattern.to_lowercase()) else { return false };
     if wanted.scheme.is_empty() {
-        let named = Url::parse(&format!("//{pattern}")).and_then(|url| url.host()?.ok());
-        return same_domain(&host, &named.unwrap_or_else(|| pattern.to_owned()));
+        return same_domain(&host, &unported(pattern));
     }
     let (Ok(ours), Ok(theirs)) = (wanted.port(), origin.port()) else { return false };
     let named = wanted.host().and_then(Result::ok).unwrap_or_default();
@@ -154,6 +167,30 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn a_host_is_one_of_the_names() {
+        let patterns = ["Example.com", ".shop.example", "[::1]", "127.0.0.1"].map(str::to_owned);
+        for (host, want) in [
+            ("example.com", true),
+            ("EXAMPLE.com:8080", true),
+            ("www.example.com", false),
+            ("shop.example", true),
+            ("a.b.shop.example:1", true),
+            ("evilshop.example", false),
+            ("127.0.0.1:8080", true),
+            ("127.0.0.1.evil.org", false),
+            ("[::1]:8080", true),
+            ("[::2]", false),
+            ("user@example.com", false),
+            ("example.com/x", false),
+            ("[::1", false),
+            ("", false),
+        ] {
+            assert_eq!(host_listed(&patterns, host), want, "{host}");
+        }
+        assert!(host_listed(&["*".to_owned()], "") && !host_listed(&[], "example.com"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::cell::OnceCell;
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 
 use clap::Args;
 
@@ -24,6 +24,8 @@ const ACCOUNTS: [Account; 6] = [
     account("carl", 5, false),
     account("ada", 6, true),
 ];
+/// How this machine is called on itself, as Django has it in development.
+const LOCAL: [&str; 4] = ["localhost", ".localhost", "127.0.0.1", "[::1]"];
 /// To paste into psql.
 const UPDATE: &str = include_str!("../../sql/demo/try.sql").trim_ascii_end();
 /// The same for each page.
@@ -53,6 +55,10 @@ impl Demo {
         }
         // It shows itself to whoever looks; what a rule speaks of is as it says.
         config.connection.open = true;
+        // Nor is it for pages of a name that was made to lead to this machine.
+        if config.http.hosts.is_empty() && is_local(&config.http.listen) {
+            config.http.hosts = LOCAL.map(str::to_owned).to_vec();
+        }
         app::start_logging(&config)?;
         if taken(&config.http.listen) {
             say(&format!("{} is in use by another program: taking a free port", config.http.listen));
@@ -125,6 +131,13 @@ fn taken(address: &str) -> bool {
     matches!(TcpListener::bind(address), Err(e) if e.kind() == ErrorKind::AddrInUse)
 }
 
+/// Is this an address that only this machine reaches?
+fn is_local(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
 fn any_port(address: &str) -> String {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     format!("{host}:0")
@@ -141,5 +154,17 @@ mod tests {
         assert!(taken(&address));
         assert!(!taken(&any_port(&address)));
         assert_eq!(any_port("[::1]:8080"), "[::1]:0");
+        for (address, local) in [
+            ("127.0.0.1:8080", true),
+            ("127.1.2.3:1", true),
+            ("[::1]:8080", true),
+            ("localhost:8080", true),
+            ("0.0.0.0:8080", false),
+            ("[::]:8080", false),
+            ("192.0.2.1:8080", false),
+            ("example.com:8080", false),
+        ] {
+            assert_eq!(is_local(address), local, "{address}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use futures_util::stream;
 use tokio::sync::Notify;
 
@@ -138,15 +139,29 @@ impl Worker for Native {
 
 impl Native {
     async fn subscribe(&self, conn: ConnId, channels: Vec<ChannelName>, cursor: Option<&Cursor>, id: Option<&Id>) {
-        let mut accepted = Vec::with_capacity(channels.len());
+        let refuse = |channel: &ChannelName, code: Code, message: &str| {
+            self.send(conn, |out| frames::error(out, code, message, Some(channel.as_str()), id));
+        };
+        let mut reserved = Vec::with_capacity(channels.len());
         for channel in channels {
             let channel = self.shared.hub.shared_name(channel);
-            match self.reserve(&channel).await {
-                Ok(()) => accepted.push(channel),
-                Err((code, message)) => {
-                    self.send(conn, |out| frames::error(out, code, message, Some(channel.as_str()), id));
-                }
+            match self.reserve(&channel) {
+                Ok(()) => reserved.push(channel),
+                Err(code) => refuse(&channel, code, code.message()),
             }
+        }
+        let identity = self.seat.identity();
+        let admission = &self.shared.admission;
+        let answers = join_all(reserved.iter().map(|channel| admission.may_listen(&identity, channel))).await;
+        let mut accepted = Vec::with_capacity(reserved.len());
+        for (channel, answer) in reserved.into_iter().zip(answers) {
+            let Err(denied) = answer else {
+                accepted.push(channel);
+                continue;
+            };
+            self.forget(&channel);
+            let code = if denied == Denied::Unknown { Code::DatabaseUnavailable } else { Code::Forbidden };
+            refuse(&channel, code, denied.message());
         }
         stream::iter(&accepted)
             .for_each_concurrent(self.shared.config.joins_at_once_max.max(1), |channel| async move {
@@ -157,28 +172,20 @@ impl Native {
             .await;
     }
 
-    /// Noted before it is asked: what changes while it is asked ends it.
-    async fn reserve(&self, channel: &ChannelName) -> Result<(), (Code, &'static str)> {
-        let refused = |code: Code| Err((code, code.message()));
+    /// Noted before it is asked whether it may be: what changes meanwhile ends it.
+    fn reserve(&self, channel: &ChannelName) -> Result<(), Code> {
         {
             let mut subscriptions = self.subscriptions();
             if subscriptions.contains(channel) {
-                return refused(Code::AlreadySubscribed);
+                return Err(Code::AlreadySubscribed);
             }
             if subscriptions.len() >= self.shared.config.subscriptions_per_connection_max {
-                return refused(Code::TooManySubscriptions);
+                return Err(Code::TooManySubscriptions);
             }
             subscriptions.push(channel.clone());
         }
         self.seat.guard(channel);
-        match self.shared.admission.may_listen(&self.seat.identity(), channel).await {
-            Ok(()) => Ok(()),
-            Err(denied) => {
-                self.forget(channel);
-                let code = if denied == Denied::Unknown { Code::DatabaseUnavailable } else { Code::Forbidden };
-                Err((code, denied.message()))
-            }
-        }
+        Ok(())
     }
 
     /// Another identity in place: the subscriptions stay that it may have.

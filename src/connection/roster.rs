@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::auth::{Access, Action, Auth, Farewell, Loss, Standing, Verdict};
 use crate::domain::{Boxed, Caller, ChannelName, Guard, Identity};
 use crate::hub::close;
@@ -144,10 +146,17 @@ impl Roster {
         self.check_all(&channels.into_iter().map(|channel| (member, channel)).collect::<Vec<_>>()).await;
     }
 
-    /// The same, where a single loss ends the connection; true: nothing was lost.
+    /// Once more, now that the member is entered: what changed between its being let in and this concerned nobody. Asked
+    /// together with others who come. True: nothing was lost.
     pub(super) async fn check_self(&self, channels: &[ChannelName], member: &dyn Member) -> bool {
-        let guarded = channels.iter().filter(|channel| self.access.is_guarded(channel));
-        self.check_all(&guarded.map(|channel| (member, channel.clone())).collect::<Vec<_>>()).await
+        let identity = member.caller().identity.clone();
+        let asking = channels.iter().map(|channel| self.access.ask(Action::Listen, &identity, channel));
+        let verdicts = join_all(asking).await;
+        let mut kept = true;
+        for (channel, verdict) in channels.iter().zip(verdicts) {
+            kept &= self.judge(member, channel, verdict);
+        }
+        kept
     }
 
     /// Those of the guarded channels that are `meant`.
@@ -162,9 +171,9 @@ impl Roster {
         self.check_all(&all).await;
     }
 
-    async fn check_all(&self, subscriptions: &[(&dyn Member, ChannelName)]) -> bool {
+    async fn check_all(&self, subscriptions: &[(&dyn Member, ChannelName)]) {
         if subscriptions.is_empty() {
-            return true;
+            return;
         }
         // A thousand of one user on one channel are one question.
         let callers: Vec<Arc<Identity>> =
@@ -185,19 +194,22 @@ impl Roster {
         }
         self.auth.stats.rechecks.fetch_add(questions.len() as u64, Relaxed);
         let verdicts = self.access.ask_all(Action::Listen, &questions, Some(self.timeout)).await;
-        let mut kept = true;
         for ((member, channel), n) in subscriptions.iter().zip(of) {
-            let code = match verdicts[n] {
-                Verdict::Allowed => continue,
-                Verdict::Unopened if member.has_own_door() => continue,
-                Verdict::Unknown => Code::AccessUnknown,
-                Verdict::Denied | Verdict::Unopened => Code::AccessLost,
-            };
-            kept = false;
-            self.auth.stats.lost(if code == Code::AccessUnknown { Loss::AccessUnknown } else { Loss::Access });
-            member.expel(channel, code);
+            self.judge(*member, channel, verdicts[n]);
         }
-        kept
+    }
+
+    /// False: it may not listen any more, and is cut off.
+    fn judge(&self, member: &dyn Member, channel: &ChannelName, verdict: Verdict) -> bool {
+        let code = match verdict {
+            Verdict::Allowed => return true,
+            Verdict::Unopened if member.has_own_door() => return true,
+            Verdict::Unknown => Code::AccessUnknown,
+            Verdict::Denied | Verdict::Unopened => Code::AccessLost,
+        };
+        self.auth.stats.lost(if code == Code::AccessUnknown { Loss::AccessUnknown } else { Loss::Access });
+        member.expel(channel, code);
+        false
     }
 
     /// One look at what is due.
@@ -244,6 +256,8 @@ impl Roster {
             for ((member, caller), standing) in members.iter().zip(&callers).zip(standings) {
                 match standing {
                     Standing::Holds => {}
+                    // It has shown other credentials meanwhile.
+                    Standing::Ended if !Arc::ptr_eq(caller, &member.caller()) => {}
                     Standing::Ended => {
                         self.auth.stats.lost(Loss::Ended);
                         member.end(close::UNAUTHORIZED, Code::Unauthorized, "the session has ended");

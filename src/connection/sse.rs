@@ -109,7 +109,7 @@ impl Worker for Reader {
         for channel in &self.channels {
             self.seat.guard(channel);
         }
-        // Found admissible when it was asked for; what has changed since is only noticed from here on.
+        // Found admissible when it was asked for; what has changed since, rules included, is only noticed from here on.
         if !self.shared.roster.check_self(&self.channels, self).await {
             return;
         }

@@ -76,6 +76,24 @@ impl Pattern {
         Self { except: others.into(), ..self }
     }
 
+    /// Those of the `families` whose channels it does not speak of, though it matches their names: where it has the shape
+    /// of one itself, the more specific ones. (`student:{id}` is about students, and not about `student:{id}:grades`.)
+    pub fn besides<'f>(&self, families: &'f [Pattern]) -> impl Iterator<Item = &'f Pattern> {
+        let own = families.iter().any(|family| family.has_shape_of(self));
+        let rank = |pattern: &Pattern| (pattern.literal_bytes(), pattern.prefix().len());
+        let mine = rank(self);
+        families.iter().filter(move |family| own && rank(family) > mine)
+    }
+
+    fn has_shape_of(&self, other: &Pattern) -> bool {
+        let same = |pair: (&Part, &Part)| match pair {
+            (Part::Literal(a), Part::Literal(b)) => a == b,
+            (Part::Param(_), Part::Param(_)) => true,
+            _ => false,
+        };
+        self.parts.len() == other.parts.len() && self.parts.iter().zip(&other.parts).all(same)
+    }
+
     /// Is every name of this shape its own?
     pub fn is_alone(&self) -> bool {
         self.except.is_empty()
@@ -157,7 +175,8 @@ impl Pattern {
 
     /// The channel's name with `value(i, parameter)` in place of the i-th parameter. `None` where a value is
     /// missing or empty (SQL null: the row has no such channel), the result is no valid name, or it would be read
-    /// with other values: of `doc:{owner}:{id}`, the owner `a:b` must not come out in a channel of the owner `a`.
+    /// with other values: of `doc:{owner}:{id}`, the owner `a:b` must not come out in a channel of the owner `a`. Nor
+    /// is it what is excepted.
     pub fn fill<S: AsRef<str>>(&self, mut value: impl FnMut(usize, &str) -> Option<S>) -> Option<ChannelName> {
         // On the stack: this is done for each row of the log.
         let mut name = [0; CHANNEL_BYTES_MAX];
@@ -189,6 +208,9 @@ impl Pattern {
         }
         let name = std::str::from_utf8(&name[..bytes]).ok()?;
         if ambiguous && !self.values(name)?.into_iter().eq(places.into_iter().map(|place| &name[place])) {
+            return None;
+        }
+        if self.except.iter().any(|other| other.matches(name).is_some()) {
             return None;
         }
         ChannelName::new(name).ok()
@@ -256,6 +278,31 @@ mod tests {
             [("student:5", true), ("student:5:grades", false), ("student:all", false), ("student:5:x", true)]
         {
             assert_eq!(students.matches(name).is_some(), matches, "{name}");
+            let filled = students.fill(|_, _| name.strip_prefix("student:"));
+            assert_eq!(filled.is_some(), matches, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_familys_pattern_speaks_of_that_family() {
+        let parse = |text: &&str| Pattern::parse(text).expect(text);
+        let families = ["student:{id}", "student:{id}:grades", "student:all", "doc:{path}"].each_ref().map(parse);
+        for (pattern, name, speaks) in [
+            ("student:{id}", "student:5", true),
+            ("student:{who}", "student:5:grades", false),
+            ("student:{id}", "student:all", false),
+            ("student:{id}:grades", "student:5:grades", true),
+            // Nobody's: a key with a separator.
+            ("student:{id}", "student:5:marks", true),
+            ("doc:{path}", "doc:a:b:c", true),
+            // Not a family's, and so about whatever it matches.
+            ("{anything}", "student:5:grades", true),
+            ("student:{id}:{what}", "student:5:grades", true),
+            ("student:5{rest}", "student:5:grades", true),
+        ] {
+            let pattern = Pattern::parse(pattern).expect(pattern);
+            let others = pattern.besides(&families).cloned().collect();
+            assert_eq!(pattern.clone().except(others).matches(name).is_some(), speaks, "{pattern} of {name}");
         }
     }
 

@@ -59,10 +59,15 @@ pub struct Config {
     /// Origins (`https://app.example.com`) whose pages may read the REST interface and event streams, credentials
     /// included; `*` for all, without credentials. Empty: none but our own.
     pub cors_origins: Vec<String>,
+    /// Names by which this server may be asked, as Django's ALLOWED_HOSTS: others get 421, but for `/healthz` and `/readyz`.
+    /// Empty: any, and a page of whatever name leads here is one of our own.
+    pub hosts: Vec<String>,
     /// May events be published over REST?
     pub publish: bool,
     /// Does `/readyz` tell everybody why it is not ready? Else only this machine.
     pub readyz_detail: bool,
+    /// Does `/metrics` answer everybody? Else this machine, staff, and keys made with `--admin`.
+    pub metrics_public: bool,
 }
 
 impl Default for Config {
@@ -93,8 +98,10 @@ impl Default for Config {
             write_stall_timeout_ms: 30_000,
             body_bytes_max: 1024 * 1024,
             cors_origins: Vec::new(),
+            hosts: Vec::new(),
             publish: true,
             readyz_detail: false,
+            metrics_public: true,
         }
     }
 }

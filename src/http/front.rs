@@ -7,6 +7,8 @@ use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse as _, Request, Response};
 use tracing::Instrument as _;
 
+use crate::auth::host_listed;
+
 use super::acceptor::Registry;
 use super::limits::Limits;
 use super::problem::{ApiError, ProblemCode, response_of};
@@ -21,6 +23,8 @@ pub(super) struct Front<E> {
     pub request_timeout: Duration,
     pub body_bytes_max: usize,
     pub cors: Arc<Cors>,
+    /// Empty: all.
+    pub hosts: Vec<String>,
 }
 
 impl<E: Endpoint> Endpoint for Front<E> {
@@ -40,7 +44,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
         );
         let began = Instant::now();
         request.set_data(BodyLimit(self.body_bytes_max));
-        let allowed = arrival.ask();
+        let allowed = arrival.ask().and_then(|()| self.named(&request));
         request.set_data(arrival);
         let mut response = if let Err(refused) = allowed {
             refused.into_response()
@@ -64,6 +68,27 @@ impl<E: Endpoint> Endpoint for Front<E> {
         }
         span.in_scope(|| logged(response.status(), began.elapsed()));
         Ok(response)
+    }
+}
+
+impl<E> Front<E> {
+    /// Is it one of our names by which the client asks? A page elsewhere may have a name that was made to lead here, and would
+    /// be of the same origin as we are.
+    fn named(&self, request: &Request) -> Result<(), ApiError> {
+        // A prober asks by an address.
+        if self.hosts.is_empty() || ["/healthz", "/readyz"].contains(&request.uri().path()) {
+            return Ok(());
+        }
+        let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+        // HTTP/2 has it in the address.
+        let host = header.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+        match host_listed(&self.hosts, host.unwrap_or_default()) {
+            true => Ok(()),
+            false => {
+                let detail = "This server is not asked by this name: http.hosts lists its names.";
+                Err(ApiError::new(ProblemCode::HostNotAllowed, detail))
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use poem::http::{StatusCode, header};
 use poem::{Endpoint, Request, Response};
 use serde_json::json;
 
+use super::identify::{caller, staff};
 use super::limits::Arrival;
 use crate::domain::Boxed;
 use crate::hub::Hub;
@@ -146,11 +147,25 @@ impl Endpoint for Ready {
 }
 
 /// `GET /metrics`; the text is what prometheus-client writes.
-pub(super) async fn metrics(text: Arc<dyn Fn() -> String + Send + Sync>) -> Response {
-    Response::builder()
-        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-        .header(header::CACHE_CONTROL, "no-store")
-        .body(text())
+pub(super) struct Metrics {
+    pub text: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Is it for everybody?
+    pub public: bool,
+}
+
+impl Endpoint for Metrics {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let here = || Arrival::of(&request).is_some_and(|arrival| arrival.is_this_machine(&request));
+        if !self.public && !here() {
+            staff(&caller(&request).identity)?;
+        }
+        Ok(Response::builder()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .header(header::CACHE_CONTROL, "no-store")
+            .body((self.text)()))
+    }
 }
 
 fn json_response(status: StatusCode, body: serde_json::Value) -> Response {

@@ -58,7 +58,7 @@ use self::io::Patience;
 use acceptor::{RawAcceptor, Registry};
 use demo::DemoToken;
 use front::{Cors, Front};
-use health::{Answer, Ready};
+use health::{Answer, Metrics, Ready};
 use identify::Identified;
 use limits::Limits;
 use page::Served;
@@ -143,6 +143,7 @@ pub async fn serve(
         refused: RawAcceptor::refused(),
     };
     let cors = Arc::new(Cors::new(&config.cors_origins));
+    let hosts = config.hosts.clone();
     let front = Front {
         inner: routes(&config, parts, &registry, &cors)?.with(NormalizePath::new(TrailingSlash::Trim)),
         registry,
@@ -151,6 +152,7 @@ pub async fn serve(
         request_timeout: Duration::from_millis(config.request_timeout_ms),
         body_bytes_max: config.body_bytes_max,
         cors,
+        hosts,
     };
     let scheme = if certificates.is_some() { "https" } else { "http" };
     let watch = certificates.map(|c| c.watch(Duration::from_millis(config.tls_check_interval_ms.max(10))));
@@ -187,6 +189,11 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Co
     let hub = shared.hub.clone();
     let auth = shared.auth.clone();
     let ready = database.clone();
+    let metrics = get(Metrics { text: metrics, public: config.metrics_public });
+    let metrics = match config.metrics_public {
+        true => metrics.boxed(),
+        false => Identified { inner: metrics, auth: auth.clone(), cors: cors.clone() }.boxed(),
+    };
     let stream = EventStream { shared: shared.clone(), registry: registry.clone() };
     let stream = Identified { inner: get(stream), auth: auth.clone(), cors: cors.clone() };
     let apis = rest::apis(shared.clone(), database, config.publish, rates.clone());
@@ -203,7 +210,7 @@ fn routes(config: &Config, parts: Parts, registry: &Arc<Registry>, cors: &Arc<Co
         .at("/sse", stream)
         .at("/healthz", get(Answer(health::alive)))
         .at("/readyz", get(Ready { readiness, hub, database: ready, detail: config.readyz_detail }))
-        .at("/metrics", get(Answer(move || health::metrics(metrics.clone()))));
+        .at("/metrics", metrics);
     for socket in std::iter::once(native).chain(sockets) {
         let path = socket.path.clone();
         let timeout = Duration::from_millis(config.upgrade_timeout_ms);

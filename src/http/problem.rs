@@ -39,6 +39,7 @@ pub enum ProblemCode {
     UnsupportedMediaType,
     Invalid,
     Refused,
+    HostNotAllowed,
     UpgradeRequired,
     TooManyRequests,
     ConnectionLimit,
@@ -53,7 +54,7 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
-    pub const ALL: [ProblemCode; 32] = [
+    pub const ALL: [ProblemCode; 33] = [
         ProblemCode::BadRequest,
         ProblemCode::BadChannel,
         ProblemCode::BadCursor,
@@ -75,6 +76,7 @@ impl ProblemCode {
         ProblemCode::UnsupportedMediaType,
         ProblemCode::Invalid,
         ProblemCode::Refused,
+        ProblemCode::HostNotAllowed,
         ProblemCode::UpgradeRequired,
         ProblemCode::TooManyRequests,
         ProblemCode::ConnectionLimit,
@@ -123,6 +125,7 @@ impl ProblemCode {
             ProblemCode::UnsupportedMediaType => ("unsupported_media_type", 415, "Send JSON"),
             ProblemCode::Invalid => ("invalid", 422, "The body has a wrong value"),
             ProblemCode::Refused => ("refused", 422, "The database refused it"),
+            ProblemCode::HostNotAllowed => ("host_not_allowed", 421, "Not by this name"),
             ProblemCode::UpgradeRequired => ("upgrade_required", 426, "WebSocket clients only"),
             ProblemCode::TooManyRequests => ("too_many_requests", 429, "Too often"),
             ProblemCode::ConnectionLimit => ("connection_limit", 429, "Too many connections of one client"),
@@ -290,7 +293,9 @@ impl From<Denied> for ApiError {
     fn from(denied: Denied) -> Self {
         let code = match denied {
             Denied::Unknown => ProblemCode::DatabaseUnavailable,
-            _ => ProblemCode::Forbidden,
+            // To show credentials may help.
+            Denied::Nameless => ProblemCode::NotAuthenticated,
+            Denied::Forbidden | Denied::Unopened => ProblemCode::Forbidden,
         };
         Self::new(code, denied.message())
     }

@@ -124,7 +124,8 @@ const ASKED_AT_ONCE: usize = 1000;
 impl Api {
     /// List channels
     ///
-    /// The families that are defined, and the channels that somebody listens to on this instance.
+    /// The families that are defined (to strangers only where connection.open is set), and of the channels that somebody
+    /// listens to on this instance those that the caller may listen to.
     #[oai(path = "/channels", method = "get")]
     async fn list(
         &self,
@@ -140,7 +141,9 @@ impl Api {
         let parts = self.parts()?;
         let source = &parts.shared.source;
         let prefix = prefix.0.unwrap_or_default();
-        let families = source.families();
+        // To strangers only where everything is shown to whoever looks.
+        let told = parts.shared.config.open || !caller.identity.is_anonymous();
+        let families = if told { source.families() } else { Vec::new() };
         let families = families.into_iter().filter(|f| f.pattern.starts_with(&*prefix)).map(|f| Family {
             pattern: f.pattern.to_string(),
             kind: Kind::of(f.state),

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use futures_util::future::try_join_all;
 use poem::http::header;
 use poem::{Body, Endpoint, Request, Response};
 
@@ -72,7 +73,6 @@ impl EventStream {
                 return Err(ApiError::new(ProblemCode::BadChannel, format!("A name may be {max} bytes long here.")));
             }
             let channel = ChannelName::new(name)?;
-            self.shared.admission.may_listen(identity, &channel).await?;
             if !channels.contains(&channel) {
                 channels.push(channel);
             }
@@ -85,6 +85,7 @@ impl EventStream {
         if channels.is_empty() {
             return Err(ApiError::new(ProblemCode::BadChannel, "Say which: /sse?channel=NAME, once for each."));
         }
+        try_join_all(channels.iter().map(|channel| self.shared.admission.may_listen(identity, channel))).await?;
         Ok(channels)
     }
 }

@@ -164,10 +164,17 @@ impl Routing {
                 others.map(|&other| self.families[other].pattern.as_ref().clone()).collect()
             })
             .collect();
-        for (family, others) in self.families.iter_mut().zip(exceptions) {
+        let except = |pattern: &mut Arc<Pattern>, others: &[Pattern]| {
             if !others.is_empty() {
-                family.pattern = Arc::new(family.pattern.as_ref().clone().except(others));
+                *pattern = Arc::new(pattern.as_ref().clone().except(others.to_vec()));
             }
+        };
+        for (family, others) in self.families.iter_mut().zip(&exceptions) {
+            except(&mut family.pattern, others);
+        }
+        // A row whose key has a separator in it speaks on no channel of another family.
+        for route in self.by_source.values_mut().flatten() {
+            except(&mut route.template, &exceptions[route.family]);
         }
     }
 

@@ -22,7 +22,7 @@ pub struct AccessRow {
 }
 
 /// A condition to be asked for one client and channel.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct AccessRequest {
     pub rule: i32,
     pub claims: std::sync::Arc<str>,
@@ -54,6 +54,12 @@ pub struct ApiKeyFacts {
 impl Store {
     pub async fn access_rules(&self) -> Result<Vec<AccessRow>, StoreError> {
         let query = sqlx::query_file_as!(AccessRow, "sql/auth/rules.sql");
+        self.bounded(async { Ok(query.fetch_all(&self.pool).await?) }).await
+    }
+
+    /// The templates of all families of channels.
+    pub async fn channel_templates(&self) -> Result<Vec<String>, StoreError> {
+        let query = sqlx::query_file_scalar!("sql/auth/families.sql");
         self.bounded(async { Ok(query.fetch_all(&self.pool).await?) }).await
     }
 

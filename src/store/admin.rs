@@ -80,6 +80,8 @@ pub struct SpineFacts {
 pub struct AccessFacts {
     /// The channel templates of all routes.
     pub watched: Vec<String>,
+    /// Those, and what was defined without one.
+    pub families: Vec<String>,
     pub rules: Vec<RuleFacts>,
     /// Patterns that API keys may listen to.
     pub keys: Vec<String>,

@@ -14,8 +14,10 @@ pub fn access(facts: &AccessFacts, open: bool, endpoints: &[String]) -> Vec<Find
     });
     let mut found: Vec<Finding> = failing.collect();
     let rules = facts.rules.iter().filter(|rule| rule.action == "listen").map(|rule| &rule.pattern);
-    let opening: Vec<Pattern> =
-        rules.chain(&facts.keys).chain(endpoints).filter_map(|text| Pattern::parse(text).ok()).collect();
+    let read = |text: &String| Pattern::parse(text).ok();
+    let families: Vec<Pattern> = facts.families.iter().filter_map(read).collect();
+    let narrow = |pattern: Pattern| pattern.clone().except(pattern.besides(&families).cloned().collect());
+    let opening: Vec<Pattern> = rules.chain(&facts.keys).chain(endpoints).filter_map(read).map(narrow).collect();
     let closed: Vec<&String> = facts.watched.iter().filter(|template| !opened(template, &opening)).collect();
     found.push(match (&closed[..], open) {
         (_, true) => Finding::ok("access", "connection.open: channels without a rule are everybody's"),
@@ -57,6 +59,7 @@ mod tests {
         };
         let facts = |watched: &[&str], rules: Vec<RuleFacts>| AccessFacts {
             watched: watched.iter().map(|s| (*s).to_owned()).collect(),
+            families: watched.iter().map(|s| (*s).to_owned()).collect(),
             rules,
             keys: vec!["for-a-server:{id}".into()],
         };
@@ -75,6 +78,10 @@ mod tests {
         assert_eq!(told(&all, true)[0].0, Ok);
         let mended = facts(&["orders:{id}"], vec![rule("{anything}", "listen", None)]);
         assert_eq!(told(&mended, false)[0].0, Ok);
+        let rules = || vec![rule("student:{id}", "listen", None)];
+        let within = told(&facts(&["student:{id}", "student:{id}:grades"], rules()), false);
+        assert_eq!(within[0].1, "nobody may listen to student:{id}:grades");
+        assert_eq!(told(&facts(&["student:{id}:grades"], rules()), false)[0].0, Ok, "no family's pattern");
         let failing = facts(&[], vec![rule("a:{id}", "listen", Some("relation \"b\" does not exist"))]);
         let found = told(&failing, false);
         assert_eq!((found[0].0, found[1].0), (Fail, Ok));

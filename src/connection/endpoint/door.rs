@@ -1,7 +1,7 @@
 //! Who may come in, asked before the upgrade.
 //!
 //! ```text
-//!  not known: 401 ─▶ no such name: 404 ─▶ may not: 403 ─▶ nothing there: 404
+//!  not known: 401 ─▶ no such name: 404 ─▶ may not: 403 ─▶ nothing there: 404    cannot be found out: 503
 //! ```
 //! Whether something exists is told only to those who may see it.
 
@@ -12,7 +12,7 @@ use crate::hub::close;
 use crate::protocol::Values;
 use crate::protocol::declared::Call;
 
-use super::super::{Shared, Visit};
+use super::super::{Denied, Shared, Visit};
 use super::config::{Auth, Kind, Reject};
 use super::{Endpoint, values_of};
 
@@ -90,8 +90,12 @@ impl Endpoint {
             visit.found.put(name, found.map_or_else(|| "null".into(), |answer| answer.json));
         }
         let channels = self.channels_for(&values_of(visit)).ok_or(Refusal::NotFound)?;
-        for channel in &channels {
-            shared.admission.may_pass(&identity, channel).await.map_err(|_| Refusal::Forbidden)?;
+        for (pattern, channel) in self.channels.iter().zip(&channels) {
+            // A parameter such as `5:grades` does not lead to what is another family's.
+            if !shared.admission.access.is_meant(pattern, channel) {
+                return Err(Refusal::NotFound);
+            }
+            shared.admission.may_pass(&identity, channel).await?;
         }
         if door.must_exist && shared.read(&channels[0]).await.map_err(Refusal::Failed)?.data == "null" {
             return Err(Refusal::NotFound);
@@ -115,6 +119,15 @@ impl Door {
             || (self.staff && identity.staff)
             || self.own.as_ref().is_some_and(own)
             || self.roles.iter().any(|role| identity.has_role(role))
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unknown => Self::Failed(ReadError::Unavailable),
+            Denied::Forbidden | Denied::Nameless | Denied::Unopened => Self::Forbidden,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use super::super::native::Transport;
 use super::super::roster::Member;
 use super::super::seat::Seat;
 use super::super::stats::count;
-use super::super::{Shared, Visit};
+use super::super::{Denied, Shared, Visit};
 use super::{Endpoint, values_of};
 
 /// What a client is told whose command failed on our side.
@@ -224,9 +224,12 @@ impl Session {
         }
         for channel in self.channels() {
             self.seat.guard(channel);
-            if self.shared.admission.may_pass(&self.identity, channel).await.is_err() {
-                return self.shared.hub.close(conn, close::FORBIDDEN, Code::Forbidden.as_str());
-            }
+            let (close_code, code) = match self.shared.admission.may_pass(&self.identity, channel).await {
+                Ok(()) => continue,
+                Err(Denied::Unknown) => (close::TRY_LATER, Code::DatabaseUnavailable),
+                Err(_) => (close::FORBIDDEN, Code::Forbidden),
+            };
+            return self.shared.hub.close(conn, close_code, code.as_str());
         }
         self.show(conn, Shape::Snapshot, true).await;
     }

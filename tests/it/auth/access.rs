@@ -1,9 +1,9 @@
 use serde_json::{Value, json};
 
-use super::{KeyFile, token, with_token};
+use super::{KeyFile, subscribe, token, with_token};
 use crate::kit::sse;
 use crate::kit::ws::Client;
-use crate::kit::{Server, TestDb, http_client};
+use crate::kit::{Server, TestDb, http_client, patiently};
 
 /// Orders that their customer and their booster may see.
 const ORDERS: &str = "
@@ -12,16 +12,6 @@ const ORDERS: &str = "
     select rowcast.watch('orders', 'orders:{id}');
     select rowcast.define_access('orders:{id}', reads => '{orders}', allow =>
       'exists (select from orders o where o.id = {id}::int and rowcast.user_id() in (o.customer, o.booster))')";
-
-async fn subscribe(client: &mut Client, channel: &str) -> Value {
-    client.send(json!({"type": "subscribe", "channel": channel})).await;
-    loop {
-        let frame = client.next().await;
-        if ["subscribed", "error"].contains(&frame.str_of("type")) && frame["channel"] == channel {
-            return frame.value;
-        }
-    }
-}
 
 async fn client(server: &Server, user: &str) -> Client {
     Client::connect(&with_token(server, &token(user, json!({})))).await
@@ -43,7 +33,7 @@ async fn nothing_is_open_until_a_rule_opens_it() {
     db.exec("select rowcast.define_access('news', everyone => true)").await;
     // The rule is there when the drain that brought it is through.
     let opened = async { while subscribe(&mut anybody, "news").await["type"] == "error" {} };
-    crate::kit::patiently("the rule", opened).await;
+    patiently("the rule", opened).await;
     db.exec("select rowcast.undefine_access('news')").await;
     let gone = anybody.skip_to("unsubscribed").await;
     assert_eq!((gone.str_of("channel"), gone.str_of("code")), ("news", "access_lost"));
@@ -316,5 +306,56 @@ async fn unwatching_a_table_leaves_what_a_rule_reads_recorded() {
     // With the rule, its reading goes, too.
     db.exec("select rowcast.undefine_access('orders:{id}')").await;
     assert_eq!(db.text("select string_agg(\"table\", ' ') from rowcast.watched()").await, "public.note");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_opens_a_family_opens_no_more_specific_one() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table grades (student text, mark int);
+         select rowcast.watch('grades', 'student:{student}');
+         select rowcast.define_access('student:{id}', allow => '{id} is not null')",
+    )
+    .await;
+    let key = KeyFile::new();
+    let stray = r#"
+        path = "/ws/student/{id}/"
+        channels = ["student:{id}"]
+        frames = { "*" = '{"type":"shown"}' }"#;
+    let server = Server::with(&db.url(), |c| {
+        key.tokens(c);
+        c.endpoint.insert("student".into(), toml::from_str(stray).expect("an endpoint"));
+    })
+    .await;
+    let mut ann = client(&server, "ann").await;
+    // As long as it is nobody else's, a key with a separator is a key.
+    for channel in ["student:5", "student:5:grades"] {
+        assert_eq!(subscribe(&mut ann, channel).await["type"], "subscribed", "{channel}");
+    }
+    db.exec("select rowcast.watch('grades', 'student:{student}:grades')").await;
+    let gone = ann.skip_to("unsubscribed").await;
+    assert_eq!((gone.str_of("channel"), gone.str_of("code")), ("student:5:grades", "access_lost"));
+    let refusal = subscribe(&mut ann, "student:5:grades").await;
+    assert!(refusal["message"].as_str().expect("text").contains("No rule opens"), "{refusal}");
+    assert_eq!(subscribe(&mut ann, "student:5:marks").await["type"], "subscribed");
+    let get = |path: &str| http_client().get(server.http(path)).bearer_auth(token("ann", json!({})));
+    let answer = get("/sse?channel=student:5:grades").send().await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 403);
+    // By way of an endpoint's parameter it is not reached either.
+    let path = |id: &str| format!("{}/student/{id}/?token={}", server.ws(), token("ann", json!({})));
+    assert_eq!(Client::connect(&path("5")).await.response.status().as_u16(), 101);
+    match Client::try_connect(path("5:grades")).await {
+        Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => assert_eq!(answer.status().as_u16(), 404),
+        Err(e) => panic!("{e}"),
+        Ok(_) => panic!("let in"),
+    }
+    let opened = async |template: &str| db.text(&format!("select rowcast.opened('{template}')::text")).await;
+    assert_eq!((opened("student:{x}").await, opened("student:{x}:grades").await), ("true".into(), "false".into()));
+    assert_eq!(opened("student:{x}:marks").await, "false", "not before it has a rule");
+    // A pattern that is no family's is about whatever it matches.
+    db.exec("select rowcast.define_access('student:{all}:{what}')").await;
+    assert_eq!(opened("student:{x}:grades").await, "true");
+    patiently("the rule", async { while subscribe(&mut ann, "student:5:grades").await["type"] == "error" {} }).await;
     server.stop().await;
 }

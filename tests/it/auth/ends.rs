@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use super::{KeyFile, now_s, token, with_token};
+use super::{KeyFile, metric, now_s, subscribe, token, with_token};
 use crate::kit::ws::Client;
 use crate::kit::{Server, TestDb, http_client, patiently, sse, wait_until};
 
@@ -21,27 +21,16 @@ fn with_endpoint(config: &mut rowcast::app::Config) {
     config.endpoint.insert("users".into(), toml::from_str(ENDPOINT).expect("an endpoint"));
 }
 
-async fn subscribe(client: &mut Client, channel: &str) -> Value {
-    client.send(json!({"type": "subscribe", "channel": channel})).await;
-    loop {
-        let frame = client.next().await;
-        if ["subscribed", "error"].contains(&frame.str_of("type")) {
-            return frame.value;
-        }
-    }
+async fn by_session(server: &Server, session: &str) -> Client {
+    let mut request = server.ws().into_client_request().expect("a URL");
+    request.headers_mut().insert("cookie", format!("sessionid={session}").parse().expect("a header"));
+    Client::try_connect(request).await.expect("connected")
 }
 
 async fn stream(server: &Server, channel: &str, token: &str) -> sse::Client {
     let mut stream = sse::Client::connect(&server.http(&format!("/sse?channel={channel}&token={token}")), None).await;
     while !stream.next().await.data.is_some_and(|data| data.contains("\"snapshot\"")) {}
     stream
-}
-
-async fn metric(server: &Server, name: &str) -> u64 {
-    let text = http_client().get(server.http("/metrics")).send().await.expect("an answer").text().await.expect("text");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let number = line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().expect("a number");
-    number as u64
 }
 
 #[tokio::test]
@@ -94,10 +83,7 @@ async fn what_ends_a_session_ends_its_connections() {
         ("the user's end", format!("update auth_user set id = 1000 {user}")),
         ("logout", format!("delete from django_session {whose}")),
     ] {
-        let mut request = server.ws().into_client_request().expect("a URL");
-        let cookie = format!("sessionid={session}").parse().expect("a header");
-        request.headers_mut().insert("cookie", cookie);
-        let mut client = Client::try_connect(request).await.expect("connected");
+        let mut client = by_session(&server, session).await;
         assert_eq!(subscribe(&mut client, "users").await["type"], "subscribed", "{what}");
         db.exec(
             "create table kept as select * from auth_user; create table kept_session as select * from django_session",
@@ -249,5 +235,42 @@ async fn who_is_on_the_way_in_is_disconnected_as_well() {
     // Whoever comes later comes anew.
     let mut later = Client::connect(&url).await;
     assert_eq!(subscribe(&mut later, "users").await["type"], "subscribed");
+    server.stop().await;
+}
+
+/// The session's user is deactivated while the session is looked at, and one of its connections has shown a token meanwhile.
+#[tokio::test]
+async fn who_shows_other_credentials_meanwhile_does_not_end_with_the_old_ones() {
+    let db = TestDb::new().await;
+    db.exec(ROWS).await;
+    let key = KeyFile::new();
+    let server = Server::with(&db.url(), |c| {
+        key.tokens(c);
+        c.auth.sessions = true;
+        c.auth.recheck_interval_ms = 250;
+    })
+    .await;
+    let file: Value = serde_json::from_str(SESSIONS).expect("JSON");
+    let session = file["samples"][0]["django_session"]["session_key"].as_str().expect("a key");
+    let (mut changing, mut staying) = (by_session(&server, session).await, by_session(&server, session).await);
+    let mut holder: PgConnection = db.connect().await;
+    let lock = "begin; lock table django_session in access exclusive mode";
+    sqlx::raw_sql(lock).execute(&mut holder).await.expect("a lock");
+    wait_until("the session is looked at", async || {
+        db.text("select count(*)::text from pg_locks where relation = 'django_session'::regclass and not granted").await
+            == "1"
+    })
+    .await;
+    changing.send(json!({"type": "auth", "token": token("42", json!({}))})).await;
+    assert_eq!(changing.skip_to("authenticated").await.str_of("user"), "42");
+    // Whom they belong to is read after them.
+    db.exec("update auth_user set is_active = false where username = 'ada'").await;
+    sqlx::raw_sql("rollback").execute(&mut holder).await.expect("an end");
+    assert_eq!(staying.expect_close().await.code, 4401);
+    let ended = "rowcast_revocations_total{reason=\"ended\"}";
+    assert_eq!(metric(&server, ended).await, 1);
+    changing.send(json!({"type": "ping", "id": 1})).await;
+    changing.skip_to("pong").await;
+    assert_eq!(metric(&server, ended).await, 1);
     server.stop().await;
 }

@@ -1,5 +1,6 @@
 //! Tokens of other issuers: public keys in PEM and behind a URL, and what such a token must say.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -9,9 +10,10 @@ use ring::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _, R
 use rowcast::auth::Stats;
 use rowcast::auth::jwt::{Algorithm, Jwks, Keys, Rules, TokenError, Verifier};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::now_s;
-use crate::kit::{Dir, Server, TestDb, http_client};
+use crate::kit::{Dir, Server, TestDb, http_client, patiently, wait_until};
 use crate::provider::server::{Reply, Server as Issuer, http};
 
 const RSA_PRIVATE: &str = include_str!("../../fixtures/jwt/rs256_private.pem");
@@ -110,6 +112,7 @@ async fn a_key_set_is_fetched_when_needed_kept_and_rotated_by_kid() {
     let verify =
         async |token: &str, after_s: i64| verifier.verify(token, start + after_s).await.map(|claims| claims.user);
     let (good, bad) = (Ok("42".to_owned()), Err(TokenError::Invalid));
+    let get = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
     assert!(issuer.seen().is_empty(), "not before somebody comes");
     for token in [&by_a, &by_a, &nameless] {
         assert_eq!(verify(token, 0).await, good);
@@ -128,11 +131,70 @@ async fn a_key_set_is_fetched_when_needed_kept_and_rotated_by_kid() {
     // It is read again when it is old; an issuer that is down takes no key away.
     say(http(500, &[], ""));
     assert_eq!((verify(&by_b, 630).await, issuer.seen().len()), (good.clone(), 2));
-    assert_eq!((verify(&by_b, 640).await, issuer.seen().len()), (good.clone(), 3));
+    assert_eq!(verify(&by_b, 640).await, good);
+    wait_until("the issuer has failed", async || get(&stats.jwks_failed) == 1).await;
+    assert_eq!(issuer.seen().len(), 3);
     assert_eq!((verify(&by_b, 660).await, issuer.seen().len()), (good.clone(), 3), "it is left in peace for a while");
-    assert_eq!((verify(&by_b, 671).await, issuer.seen().len()), (good, 4));
-    let get = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
-    assert_eq!((get(&stats.jwks_fetched), get(&stats.jwks_failed)), (2, 2));
+    assert_eq!(verify(&by_b, 671).await, good);
+    wait_until("the issuer has failed again", async || get(&stats.jwks_failed) == 2).await;
+    assert_eq!((issuer.seen().len(), get(&stats.jwks_fetched)), (4, 2));
+}
+
+/// While one fetch is under way, only those wait for it who need what it may bring.
+#[tokio::test]
+async fn a_stalled_issuer_stalls_nobody_whose_key_is_known() {
+    let (a, b) = (Pair::new(Algorithm::ES256), Pair::new(Algorithm::ES256));
+    let (first_set, second) = (set(&[a.jwk("a")]), set(&[a.jwk("a"), b.jwk("b")]));
+    let (gate, gated) = watch::channel(true);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let issuer = Issuer::new(move |_| {
+        let (mut gate, first) = (gated.clone(), count.fetch_add(1, Ordering::SeqCst) == 0);
+        let keys = if first { first_set.clone() } else { second.clone() };
+        Box::pin(async move {
+            let _ = gate.wait_for(|open| *open).await;
+            Reply::Bytes(keys)
+        })
+    })
+    .await;
+    let verifier = Arc::new(verifier(&issuer, Arc::default()));
+    let start = 1_800_000_000;
+    let claims = json!({"sub": "42", "exp": start + 100_000});
+    let (by_a, by_b, made_up) = (a.sign(Some("a"), &claims), b.sign(Some("b"), &claims), a.sign(Some("c"), &claims));
+    let verify = async |token: &str, after_s: i64| {
+        let verdict = patiently("a verdict", verifier.verify(token, start + after_s)).await;
+        verdict.map(|claims| claims.user)
+    };
+    let waiting = |token: &str, after_s: i64| {
+        let (verifier, token) = (verifier.clone(), token.to_owned());
+        tokio::spawn(async move { verifier.verify(&token, start + after_s).await.map(|claims| claims.user) })
+    };
+    let good = Ok("42".to_owned());
+    assert_eq!(verify(&by_a, 0).await, good);
+    gate.send_replace(false);
+    // The set is old: who comes first begins to renew it, and does not wait for that either.
+    assert_eq!(verify(&by_a, 700).await, good);
+    wait_until("the issuer is asked", async || asked.load(Ordering::SeqCst) == 2).await;
+    let (unknown, forged) = (waiting(&by_b, 700), waiting(&made_up, 700));
+    for _ in 0..100 {
+        assert_eq!(verify(&by_a, 701).await, good);
+    }
+    assert!(!unknown.is_finished() && !forged.is_finished(), "they wait for the set that may have their keys");
+    gate.send_replace(true);
+    assert_eq!(patiently("the new key", unknown).await.expect("ends"), good);
+    assert_eq!(patiently("a refusal", forged).await.expect("ends"), Err(TokenError::Invalid));
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "one fetch for all of them");
+    // After a night without anybody, yesterday's keys do not count before the issuer was asked.
+    gate.send_replace(false);
+    let morning = waiting(&by_a, 40_000);
+    wait_until("the issuer is asked again", async || asked.load(Ordering::SeqCst) == 3).await;
+    let next = waiting(&by_b, 40_000);
+    tokio::task::yield_now().await;
+    assert!(!morning.is_finished() && !next.is_finished());
+    gate.send_replace(true);
+    assert_eq!(patiently("the morning's first", morning).await.expect("ends"), good);
+    assert_eq!(patiently("the next one", next).await.expect("ends"), good);
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]
@@ -160,7 +222,7 @@ async fn what_is_no_key_set_or_too_much_of_one_is_none() {
     // A stalled issuer holds nobody up for long.
     let stalled = Issuer::new(|_| Box::pin(async { Reply::Stalled(b"HTTP/1.1 200 OK\r\n".to_vec()) })).await;
     let verifier = verifier(&stalled, Arc::default());
-    let verdict = crate::kit::patiently("a verdict", verifier.verify(&token, now)).await;
+    let verdict = patiently("a verdict", verifier.verify(&token, now)).await;
     assert_eq!(verdict.map(|c| c.user), Err(TokenError::NoKeys));
 }
 

@@ -7,11 +7,13 @@ mod issuers;
 mod revocation;
 mod shares;
 mod silence;
+mod together;
 
 use rowcast::app::Config;
 use serde_json::{Value, json};
 
-use crate::kit::Server;
+use crate::kit::ws::Client;
+use crate::kit::{Server, http_client};
 
 pub const SECRET: &str = "django-insecure-test-key-0123456789-abcdefghijklmnopqrstuv";
 
@@ -57,4 +59,22 @@ pub fn now_s() -> i64 {
 /// The address of `/ws` with a token.
 pub fn with_token(server: &Server, token: &str) -> String {
     format!("{}?token={token}", server.ws())
+}
+
+/// Asks for a channel: what was said of it.
+async fn subscribe(client: &mut Client, channel: &str) -> Value {
+    client.send(json!({"type": "subscribe", "channel": channel})).await;
+    loop {
+        let frame = client.next().await;
+        if ["subscribed", "error"].contains(&frame.str_of("type")) && frame["channel"] == channel {
+            return frame.value;
+        }
+    }
+}
+
+async fn metric(server: &Server, name: &str) -> u64 {
+    let text = http_client().get(server.http("/metrics")).send().await.expect("an answer").text().await.expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let number = line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().expect("a number");
+    number as u64
 }

@@ -4,7 +4,7 @@
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{KeyFile, token, with_token};
+use super::{KeyFile, metric, token, with_token};
 use crate::kit::ws::{Client, Closed};
 use crate::kit::{Server, TestDb, http_client, wait_until};
 
@@ -39,12 +39,6 @@ async fn lost(client: &mut Client) -> Result<String, Closed> {
             return Ok(frame.str_of("code").to_owned());
         }
     }
-}
-
-async fn metric(server: &Server, name: &str) -> String {
-    let text = http_client().get(server.http("/metrics")).send().await.expect("an answer").text().await.expect("text");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()
 }
 
 #[tokio::test]
@@ -112,7 +106,7 @@ async fn no_piece_of_a_drain_goes_out_before_a_revocation_of_a_later_piece() {
     let mut endpoint = Client::connect(&format!("{}/o/1/?token={max}", server.ws())).await;
     native.send(json!({"type": "subscribe", "channel": "orders:1"})).await;
     native.skip_to("snapshot").await;
-    wait_until("both listen", async || metric(&server, "rowcast_hub_subscriptions").await.starts_with('2')).await;
+    wait_until("both listen", async || metric(&server, "rowcast_hub_subscriptions").await == 2).await;
     db.exec("update orders set note = 'b'").await;
     assert_eq!(native.skip_to("event").await["data"]["note"], "b");
     endpoint.next_of("shown").await;
@@ -122,5 +116,35 @@ async fn no_piece_of_a_drain_goes_out_before_a_revocation_of_a_later_piece() {
     assert_eq!(lost(&mut native).await.expect("not closed"), "access_lost");
     let closed = lost(&mut endpoint).await.expect_err("closed");
     assert_eq!((closed.code, &*closed.reason), (4403, "access_lost"));
+    server.stop().await;
+}
+
+/// One of its channels is let in at once, and lost while it is still found out about the other.
+#[tokio::test]
+async fn a_rule_that_changes_while_a_stream_is_let_in_counts() {
+    let db = TestDb::new().await;
+    db.exec(ORDERS).await;
+    db.exec("select rowcast.define_access('news')").await;
+    let key = KeyFile::new();
+    let server = Server::with(&db.url(), |c| key.tokens(c)).await;
+    let carl = token("carl", json!({}));
+    let mut native = Client::connect(&with_token(&server, &carl)).await;
+    native.send(json!({"type": "subscribe", "channel": "news"})).await;
+    native.skip_to("snapshot").await;
+    let mut holder = db.connect().await;
+    run(&mut holder, "begin; lock table orders in access exclusive mode").await;
+    let url = server.http(&format!("/sse?channel=news&channel=orders:1&token={carl}"));
+    let stream = tokio::spawn(async move { crate::kit::sse::Client::connect(&url, None).await });
+    wait_until("the stream is asked about", async || {
+        db.text("select count(*)::text from pg_locks where relation = 'orders'::regclass and not granted").await == "1"
+    })
+    .await;
+    db.exec("select rowcast.define_access('news', roles => '{editor}')").await;
+    assert_eq!(lost(&mut native).await.expect("not closed"), "access_lost");
+    run(&mut holder, "rollback").await;
+    let stream = stream.await.expect("answered");
+    assert_eq!(stream.status.as_u16(), 200, "it was let in");
+    let body = stream.body().await;
+    assert!(body.contains("access_lost") && !body.contains("subscribed"), "{body}");
     server.stop().await;
 }

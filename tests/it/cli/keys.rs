@@ -41,7 +41,7 @@ async fn a_token_is_one_that_the_configured_server_takes() {
     let db = migrated().await;
     db.exec(
         "create table auth_user (id int primary key, username text, password text, is_active bool, is_staff bool, is_superuser bool);
-         insert into auth_user values (7, 'alice', '', true, true, false);
+         insert into auth_user values (7, 'alice', '', true, true, false), (8, 'bob', '', false, false, false);
          select rowcast.define_access('mentors', roles => '{mentor}'), rowcast.define_access('seven', claims => '{\"sub\": \"7\"}')",
     )
     .await;
@@ -65,16 +65,32 @@ async fn a_token_is_one_that_the_configured_server_takes() {
         let url = server.http(&format!("/api/channels/{channel}/snapshot"));
         http_client().get(url).bearer_auth(token.trim()).send().await.expect("an answer").status().as_u16()
     };
-    for (args, mentors, seven) in [
-        (&["--user", "42", "--role", "mentor"][..], 200, 403),
-        (&["--user", "alice"], 403, 200),
-        (&["--user", "7", "--ttl", "0"], 401, 401),
+    let me = ["--user", "42", "--role", "mentor"];
+    for (args, mentors, seven, said) in [
+        (
+            &[&me[..], &["--unchecked"]].concat()[..],
+            200,
+            403,
+            "for user 42, not looked up (--unchecked), role mentor; holds 3600 s",
+        ),
+        (&["--user", "alice"], 403, 200, "for user 7 (alice), staff; holds"),
+        (&["--user", "7", "--ttl", "0"], 401, 401, "for user 7 (alice), staff; holds 0 s"),
+        (&["--user", "8"], 403, 403, "for user 8 (bob), who is deactivated; holds"),
     ] {
         let run = token(args).await;
-        assert!(run.status.success(), "{}", text(&run.stderr));
+        assert!(run.status.success() && text(&run.stderr).contains(said), "{}", text(&run.stderr));
         let token = text(&run.stdout);
         assert_eq!((read(&token, "mentors").await, read(&token, "seven").await), (mentors, seven), "{args:?}");
     }
+    for nobody in ["nobody", "42", "9999999999999"] {
+        let told = refused(&token(&["--user", nobody]).await, 1);
+        assert!(told.contains(&format!("auth_user has no user '{nobody}'")) && told.contains("--unchecked"), "{told}");
+    }
+    db.exec("drop table auth_user").await;
+    let run = token(&["--user", "42"]).await;
+    assert!(
+        run.status.success() && text(&run.stderr).contains("not looked up (relation \"auth_user\" does not exist)")
+    );
     let run = Binary::new(&["token", "--user", "42"]).env("DATABASE_URL", &db.url()).output().await;
     assert!(refused(&run, 2).contains("secret_key_file"), "where a key would be named");
     server.stop().await;

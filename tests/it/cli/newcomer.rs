@@ -49,12 +49,14 @@ async fn watching_says_nothing_on_stderr_whether_a_rule_stands_or_not() {
     ok(&rowcast(&db, &["watch", "orders", "orders:{id}"]).await);
     let opened = async |channel: &str| db.text(&format!("select rowcast.opened('{channel}')::text")).await;
     assert_eq!(opened("orders:{id}").await, "false");
-    db.exec("select rowcast.define_access('orders:{number}', everyone => true), rowcast.define_access('a.b:{x}:{y}')")
+    db.exec("select rowcast.define_access('orders:{number}', everyone => true), rowcast.define_access('a.b:{x}:{y}'), rowcast.define_access('wide:{all}')")
         .await;
     db.exec("select rowcast.define_access('told', 'publish')").await;
     for (channel, want) in [
         ("orders:{id}", "true"),
-        ("orders:{a}:{b}", "true"),
+        // Of the rule of a family, and of one that is none's.
+        ("orders:{a}:{b}", "false"),
+        ("wide:{a}:{b}", "true"),
         ("orders", "false"),
         ("a.b:{p}:{q}", "true"),
         ("axb:{p}:{q}", "false"),

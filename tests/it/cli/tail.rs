@@ -103,7 +103,7 @@ async fn tail_says_who_asks_and_why_it_is_refused() {
     let server = with(&["serve", "--listen", "127.0.0.1:0"]).start().ready().await;
     let tail = ["tail", "prices", "--snapshot", "--url", &server.url];
     let errors = refused(&Binary::new(&tail).output().await, 1);
-    assert!(errors.contains("403 Forbidden: This channel") && !errors.contains('{'), "{errors}");
+    assert!(errors.contains("401 Unauthorized: This channel") && !errors.contains('{'), "{errors}");
 
     let token = text(&with(&["token", "--user", "42"]).output().await.stdout).trim().to_owned();
     let mut tail = Binary::new(&tail).env("ROWCAST_TOKEN", &token).start();

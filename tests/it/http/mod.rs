@@ -7,5 +7,6 @@ mod pages;
 mod rest;
 mod siege;
 mod sockets;
+mod strangers;
 mod stream;
 mod tls;

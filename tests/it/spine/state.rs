@@ -232,8 +232,16 @@ async fn families_that_overlap_keep_apart() {
     // Everything subscribed of the wider family is read again: the narrower one is not its own.
     db.exec("truncate student").await;
     assert_eq!(state(&mut student).await, "null");
+    // Nor does a row whose key was chosen so come out there.
+    db.exec("insert into student values ('5:grades', 'eve')").await;
     db.exec("insert into grade values ('5', 2)").await;
     assert_eq!(state(&mut grades).await, r#"{"student":"5","n":2}"#);
+    db.exec("create table told (who text, what text); select rowcast.watch('told', 'ann:{who}'), rowcast.watch('told', 'ann:{what}:own', operations => '{delete}')").await;
+    let mut own = client(&server).await;
+    subscribe(&mut own, "ann:1:own").await;
+    db.exec("insert into told values ('1:own', 'not for her'); insert into told values (null, '1'); delete from told where who is null").await;
+    let event = own.next_of("event").await;
+    assert_eq!((event.str_of("event"), &event["data"]["what"]), ("delete", &json!("1")), "{}", event.raw);
     server.stop().await;
 }
 
