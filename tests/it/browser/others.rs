@@ -100,7 +100,7 @@ async fn tokens_are_for_the_demo_alone_and_for_its_accounts() {
     assert_eq!((status, mine.status().as_u16()), (200, 200));
     assert_eq!(ask("?user=root", None).await.0, 404);
     assert_eq!(ask("", None).await.0, 404);
-    assert_eq!(ask("?user=mia", Some("rebound.example")).await.0, 403);
+    assert_eq!(ask("?user=mia", Some("rebound.example")).await.0, 421, "not even asked by this name");
     let key = std::fs::metadata(server.dir().join(".rowcast/secret_key")).expect("the key");
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777, 0o600);
 }
