@@ -100,7 +100,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "connections   {}, of which {} resumed and {} began afresh; {} resets, all explained",
+            "connections   {}, of which {} resumed and {} began afresh; {} resets",
             self.connections, self.resumed, self.fresh, self.resets
         )?;
         writeln!(f, "faults        {}", self.faults_in_all())?;
