@@ -1,6 +1,6 @@
 //! What every connection has, whatever its dialect: who is behind it, and its place in the roster.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{Caller, ChannelName, Identity};
 use crate::hub::ConnId;
@@ -11,31 +11,35 @@ use super::roster::{Member, Roster};
 pub(super) struct Seat {
     roster: Arc<Roster>,
     number: u64,
-    caller: Mutex<Arc<Caller>>,
-    conn: OnceLock<ConnId>,
+    state: Mutex<State>,
+}
+
+struct State {
+    caller: Arc<Caller>,
+    conn: Option<ConnId>,
 }
 
 impl Seat {
     pub fn new(roster: &Arc<Roster>, visit: &Visit) -> Self {
         let caller =
             Caller { identity: visit.identity.clone(), credential: visit.credential.clone(), mark: visit.mark };
-        let caller = Mutex::new(Arc::new(caller));
-        Self { roster: roster.clone(), number: roster.number(), caller, conn: OnceLock::new() }
+        let state = Mutex::new(State { caller: Arc::new(caller), conn: None });
+        Self { roster: roster.clone(), number: roster.number(), state }
     }
 
     /// Known to the hub and to the roster from here on.
     pub fn take(&self, conn: ConnId, member: &Arc<impl Member + 'static>) {
-        let _ = self.conn.set(conn); // taken once
+        self.state().conn = Some(conn);
         let weak = Arc::downgrade(member);
         self.roster.enter(self.number, weak, &self.caller());
     }
 
     pub fn conn(&self) -> Option<ConnId> {
-        self.conn.get().copied()
+        self.state().conn
     }
 
     pub fn caller(&self) -> Arc<Caller> {
-        self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state().caller.clone()
     }
 
     pub fn identity(&self) -> Arc<Identity> {
@@ -46,16 +50,16 @@ impl Seat {
     pub fn replace(&self, caller: Caller) {
         self.roster.note_expiry(self.number, &caller.identity);
         let caller = Arc::new(caller);
-        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller.clone();
+        self.state().caller = caller.clone();
         self.roster.say_farewell(self.number, &caller);
     }
 
     /// The same user with other rights; false: somebody else has taken the place meanwhile.
     pub fn renew(&self, was: &Arc<Caller>, identity: Arc<Identity>) -> bool {
-        let mut caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = Arc::ptr_eq(&caller, was);
+        let mut state = self.state();
+        let same = Arc::ptr_eq(&state.caller, was);
         if same {
-            *caller = Arc::new(Caller { identity, ..Caller::clone(was) });
+            state.caller = Arc::new(Caller { identity, ..Caller::clone(was) });
         }
         same
     }
@@ -67,6 +71,10 @@ impl Seat {
 
     pub fn unguard(&self, channel: &ChannelName) {
         self.roster.unguard(self.number, channel);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

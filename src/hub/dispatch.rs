@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Framing;
+use super::channel::{Channel, Settling};
 use super::codec;
-use super::core::{Channel, Core, Settling, State};
+use super::core::{Core, State};
 use super::joins::{Buffer, Held, included, is_remembered};
 use super::lane::{ConnId, Form, Lane, lock};
 use super::pace::{Waiting, may_wait};

@@ -7,10 +7,7 @@ pub enum Few<T> {
     #[default]
     None,
     One(T),
-    #[expect(
-        clippy::box_collection,
-        reason = "where there are many, a step more costs nothing; where there are few, their size counts"
-    )]
+    /// Where there are many, a step more costs nothing; where there are few, their size counts.
     Many(Box<Vec<T>>),
 }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::backlog::Frame;
+use super::channel::{Settling, Topic};
 use super::config::add;
-use super::core::{Core, Settling, State, SubState, Topic};
+use super::core::{Core, State, SubState};
 use super::joins::included;
 use super::lane::{ConnId, Form, GoingLive, Item, Lane, lock};
 use super::pace::{Waiting, may_wait};

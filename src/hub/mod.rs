@@ -8,6 +8,7 @@
 //! A message is encoded once per dialect and framing; each lane gets one item for it, each connection one write.
 
 mod backlog;
+mod channel;
 pub mod close;
 mod codec;
 mod config;

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::core::{Channel, Core, State, Topic};
+use super::channel::{Channel, Topic};
+use super::core::{Core, State};
 use super::dispatch::skipped;
 use super::lane::{Form, Item, Lane, lock};
 use crate::domain::{Cursor, Message, Stamp};
