@@ -33,8 +33,9 @@ pub const DATA: &str = r#"{"id":4711,"order_number":"BX-2026-004711","status":"i
 const FIRST: u64 = 1_000_000_000;
 
 pub struct Bare {
-    pub hub: Hub,
+    /// Dropped first: see `Clients::end`.
     pub clients: Clients,
+    pub hub: Hub,
     pub conns: Vec<ConnId>,
     next: u64,
 }
@@ -48,7 +49,7 @@ impl Bare {
         hub.begin(Incarnation(1), at(FIRST));
         let client: Arc<dyn Client> = Arc::new(Deaf);
         let conns = sockets.into_iter().map(|s| hub.adopt_tcp(s, Vec::new(), NATIVE_WS, client.clone())).collect();
-        Ok(Self { hub, clients, conns, next: FIRST })
+        Ok(Self { clients, hub, conns, next: FIRST })
     }
 
     pub fn subscribe(&self, conn: ConnId, channel: &ChannelName) -> Result<()> {

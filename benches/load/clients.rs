@@ -86,10 +86,17 @@ impl Clients {
     }
 }
 
-impl Drop for Clients {
-    fn drop(&mut self) {
+impl Clients {
+    /// Before their server: else each says that it was closed, which hides why.
+    pub fn end(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -163,6 +170,8 @@ pub fn run(args: &[String]) -> Result<()> {
     while hello.is_some() && sockets.iter().any(|s| s.texts < texts_first) {
         turn(&mut poll, &mut events, &mut sockets, &mut state, &mut buffer, true, None)?;
     }
+    // What came until now, a handshake's answer say, is nobody's frame.
+    state.bytes = 0;
     println!("ready");
     loop {
         for command in commands.try_iter() {

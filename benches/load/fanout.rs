@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use rowcast::domain::ChannelName;
@@ -152,6 +152,7 @@ struct Peer {
     clients: Clients,
     child: Child,
     to: ChildStdin,
+    hello: PathBuf,
 }
 
 impl Peer {
@@ -167,10 +168,11 @@ impl Peer {
         let out = child.stdout.take().ok_or("no stdout")?;
         std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut port)?;
         let hello = Hello { request: request("/ws", ""), frames: Vec::new() };
-        let file = std::env::temp_dir().join(format!("rowcast-hello-{}", std::process::id()));
+        // A file of its own: its clients read it while the next peer is started.
+        let file = std::env::temp_dir().join(format!("rowcast-hello-{}-{name}", std::process::id()));
         std::fs::write(&file, format!("{}\n", serde_json::to_string(&hello)?).repeat(connections))?;
         let clients = Clients::start(port.trim().parse()?, connections, Some((&file, 1)))?;
-        Ok(Some(Self { name, clients, child, to }))
+        Ok(Some(Self { name, clients, child, to, hello: file }))
     }
 }
 
@@ -202,6 +204,8 @@ impl Server for Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
+        self.clients.end();
+        let _ = std::fs::remove_file(&self.hello);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

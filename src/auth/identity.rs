@@ -58,7 +58,8 @@ fn of(Person { user, name, staff, mut roles }: Person, mut claims: Map<String, V
     claims.insert("rowcast".into(), json!({ "user": user, "name": name, "staff": staff, "roles": roles_text }));
     Identity {
         user: Some(user.into()),
-        name: name.into(),
+        // All who have none share it.
+        name: if name.is_empty() { Arc::default() } else { name.into() },
         staff,
         roles,
         claims: Value::Object(claims).to_string().into(),

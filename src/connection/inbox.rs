@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::hub::{ConnId, Intake, close};
@@ -37,28 +38,46 @@ pub(super) struct Inbox<W>(Mutex<State<W>>);
 struct State<W> {
     /// Known once the hub has adopted the connection; what comes earlier waits in the queue.
     conn: Option<ConnId>,
+    /// None: idle. Most are, and hold no memory for it.
+    busy: Option<Box<Busy<W>>>,
+    closed: bool,
+}
+
+struct Busy<W> {
     queue: VecDeque<W>,
     running: Option<AbortHandle>,
     start_over: bool,
     paused: bool,
-    closed: bool,
+    /// For work under way that another makes needless.
+    look: Arc<Notify>,
+}
+
+impl<W> Default for Busy<W> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), running: None, start_over: false, paused: false, look: Arc::default() }
+    }
 }
 
 impl<W: Send> Inbox<W> {
     pub fn new() -> Self {
-        Self(Mutex::new(State {
-            conn: None,
-            queue: VecDeque::new(),
-            running: None,
-            start_over: false,
-            paused: false,
-            closed: false,
-        }))
+        Self(Mutex::new(State { conn: None, busy: None, closed: false }))
     }
 
     /// Does a waiting piece of work fulfil this?
     pub fn any(&self, wanted: impl FnMut(&W) -> bool) -> bool {
-        self.lock().queue.iter().any(wanted)
+        self.lock().busy.as_ref().is_some_and(|busy| busy.queue.iter().any(wanted))
+    }
+
+    /// What `look` notifies: for work under way, which looks again then whether it is still wanted.
+    pub fn looks(&self) -> Arc<Notify> {
+        // A closed connection's task is aborted: it waits for nothing.
+        self.lock().busy.as_ref().map(|busy| busy.look.clone()).unwrap_or_default()
+    }
+
+    pub fn look(&self) {
+        if let Some(busy) = &self.lock().busy {
+            busy.look.notify_waiters();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<W>> {
@@ -79,31 +98,33 @@ pub(super) fn push<T: Worker>(worker: &Arc<T>, work: T::Work) -> Intake {
     if state.closed {
         return Intake::More;
     }
-    state.queue.push_back(work);
+    state.busy.get_or_insert_default().queue.push_back(work);
     start(worker, &mut state);
-    if state.queue.len() < worker.shared().config.inbox_max.max(1) {
+    let Some(busy) = &mut state.busy else { return Intake::More };
+    if busy.queue.len() < worker.shared().config.inbox_max.max(1) {
         return Intake::More;
     }
-    if !state.paused {
+    if !busy.paused {
         count(&worker.shared().stats.pauses);
     }
-    state.paused = true;
+    busy.paused = true;
     Intake::Pause
 }
 
 /// Goes before what is queued; several at once are one.
 pub(super) fn start_over<T: Worker>(worker: &Arc<T>) {
     let mut state = worker.inbox().lock();
-    state.start_over = true;
-    start(worker, &mut state);
+    if !state.closed {
+        state.busy.get_or_insert_default().start_over = true;
+        start(worker, &mut state);
+    }
 }
 
 pub(super) fn close<T: Worker>(worker: &T) {
     let running = {
         let mut state = worker.inbox().lock();
         state.closed = true;
-        state.queue = VecDeque::new();
-        state.running.take()
+        state.busy.take().and_then(|busy| busy.running)
     };
     if let Some(task) = running {
         task.abort();
@@ -111,12 +132,11 @@ pub(super) fn close<T: Worker>(worker: &T) {
 }
 
 fn start<T: Worker>(worker: &Arc<T>, state: &mut State<T::Work>) {
-    let Some(conn) = state.conn else { return };
-    if state.closed || state.running.is_some() || (state.queue.is_empty() && !state.start_over) {
-        return;
+    let (Some(conn), Some(busy)) = (state.conn, &mut state.busy) else { return };
+    if busy.running.is_none() {
+        // The task cannot take the lock, and so cannot end, before `running` is set.
+        busy.running = Some(worker.shared().runtime.spawn(run(worker.clone(), conn)).abort_handle());
     }
-    // The task cannot take the lock, and so cannot end, before `running` is set.
-    state.running = Some(worker.shared().runtime.spawn(run(worker.clone(), conn)).abort_handle());
 }
 
 /// A bug in the work of one connection must not leave it open and deaf.
@@ -139,19 +159,19 @@ async fn run<T: Worker>(worker: Arc<T>, conn: ConnId) {
         }
         let (next, resume) = {
             let mut state = worker.inbox().lock();
-            let next = if std::mem::take(&mut state.start_over) {
+            // Closed meanwhile.
+            let Some(busy) = &mut state.busy else { return };
+            let next = if std::mem::take(&mut busy.start_over) {
                 Some(Next::StartOver)
             } else {
-                state.queue.pop_front().map(Next::Work)
+                busy.queue.pop_front().map(Next::Work)
             };
-            let resume = state.paused && state.queue.len() <= worker.shared().config.inbox_max / 2;
+            let resume = busy.paused && busy.queue.len() <= worker.shared().config.inbox_max / 2;
             if resume {
-                state.paused = false;
+                busy.paused = false;
             }
             if next.is_none() {
-                // An idle connection holds no queue memory.
-                state.queue = VecDeque::new();
-                state.running = None;
+                state.busy = None;
             }
             (next, resume)
         };

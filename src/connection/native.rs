@@ -6,11 +6,10 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
-use tokio::sync::Notify;
 
 use crate::auth::{Carrier, Refusal as NotAccepted};
 use crate::domain::{Caller, ChannelName, Cursor, Identity, ReadError};
-use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Early, Intake, close};
+use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Early, Intake, close, push_tight};
 use crate::protocol::native::{self as frames, Command, Id, Refusal};
 use crate::protocol::{Code, NATIVE_WS};
 
@@ -36,7 +35,6 @@ pub fn open(shared: &Arc<Shared>, transport: Transport, visit: &Visit) -> ConnId
         seat: Seat::new(&shared.roster, visit),
         inbox: Inbox::new(),
         subscriptions: Mutex::new(Vec::new()),
-        left: Notify::new(),
     });
     count(&shared.stats.websockets);
     let conn = match transport {
@@ -51,15 +49,13 @@ pub fn open(shared: &Arc<Shared>, transport: Transport, visit: &Visit) -> ConnId
     conn
 }
 
-/// Idle size is what counts here: about 200 bytes and 16 per subscription.
+/// Idle size is what counts here: 128 bytes and 16 per subscription.
 struct Native {
     shared: Arc<Shared>,
     seat: Seat,
     inbox: Inbox<Result<Command, Refusal>>,
     /// What the client believes to be subscribed to, joining ones included.
     subscriptions: Mutex<Vec<ChannelName>>,
-    /// An `unsubscribe` has come: a join that still waits for its snapshot can stop.
-    left: Notify,
 }
 
 impl Client for Native {
@@ -70,7 +66,8 @@ impl Client for Native {
         let leaving = matches!(work, Ok(Command::Unsubscribe { .. }));
         let intake = inbox::push(&self, work);
         if leaving {
-            self.left.notify_waiters();
+            // A join that still waits for its snapshot can stop.
+            self.inbox.look();
         }
         intake
     }
@@ -182,7 +179,7 @@ impl Native {
             if subscriptions.len() >= self.shared.config.subscriptions_per_connection_max {
                 return Err(Code::TooManySubscriptions);
             }
-            subscriptions.push(channel.clone());
+            push_tight(&mut subscriptions, channel.clone());
         }
         self.seat.guard(channel);
         Ok(())
@@ -263,13 +260,14 @@ impl Native {
 
     /// Ends when an `unsubscribe` of the channel waits in the inbox.
     async fn unwanted(&self, channel: &ChannelName) {
+        let looks = self.inbox.looks();
         loop {
-            let left = self.left.notified();
+            let look = looks.notified();
             let asked = |work: &Result<Command, Refusal>| matches!(work, Ok(Command::Unsubscribe { channels, .. }) if channels.contains(channel));
             if self.inbox.any(asked) || !self.subscriptions().contains(channel) {
                 return;
             }
-            left.await;
+            look.await;
         }
     }
 
@@ -310,7 +308,7 @@ impl Member for Native {
         // Noted, then left: see `join`.
         if self.forget(channel) {
             self.shared.hub.leave(conn, channel);
-            self.left.notify_waiters();
+            self.inbox.look();
             self.send(conn, |out| frames::expelled(out, channel.as_str(), code));
         }
     }
@@ -368,6 +366,6 @@ mod tests {
     /// Of the 1.5 KiB that an idle connection with two subscriptions may cost in all, most is the hub's.
     #[test]
     fn an_idle_client_is_small() {
-        assert!(size_of::<Native>() <= 256, "{} bytes", size_of::<Native>());
+        assert!(size_of::<Native>() <= 112, "{} bytes", size_of::<Native>());
     }
 }

@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 
 use crate::auth::{Access, Action, Auth, Farewell, Loss, Standing, Verdict};
 use crate::domain::{Boxed, Caller, ChannelName, Guard, Identity};
-use crate::hub::close;
+use crate::hub::{Few, close};
 use crate::protocol::Code;
 
 /// How exactly expiries are kept.
@@ -56,7 +56,7 @@ pub struct Roster {
 struct State {
     members: HashMap<u64, Entry>,
     /// Channels that data can take from somebody, and who listens to them.
-    guarded: HashMap<ChannelName, HashSet<u64>>,
+    guarded: HashMap<ChannelName, Numbers>,
     /// When a connection is to be looked at, microseconds since 1970.
     due: BTreeSet<(i64, u64)>,
 }
@@ -66,7 +66,14 @@ struct Entry {
     /// Its place in `due`.
     due_us: Option<i64>,
     /// Where it stands in `guarded`.
-    guarded: Vec<ChannelName>,
+    guarded: Few<ChannelName>,
+}
+
+/// Who listens to one channel. Of the channels that are guarded, most are one user's own.
+enum Numbers {
+    One(u64),
+    #[expect(clippy::box_collection, reason = "the rare case must not make the usual one larger")]
+    Many(Box<HashSet<u64>>),
 }
 
 impl Roster {
@@ -81,7 +88,7 @@ impl Roster {
     }
 
     pub(super) fn enter(&self, number: u64, member: Weak<dyn Member>, caller: &Caller) {
-        self.state().members.insert(number, Entry { member, due_us: None, guarded: Vec::new() });
+        self.state().members.insert(number, Entry { member, due_us: None, guarded: Few::None });
         self.note_expiry(number, &caller.identity);
         self.say_farewell(number, caller);
     }
@@ -103,8 +110,8 @@ impl Roster {
         let mut state = self.state();
         let Some(entry) = state.members.remove(&number) else { return };
         state.be_due(number, entry.due_us, None);
-        for channel in entry.guarded {
-            state.let_go(number, &channel);
+        for channel in &*entry.guarded {
+            state.let_go(number, channel);
         }
     }
 
@@ -126,15 +133,17 @@ impl Roster {
         let Some(entry) = state.members.get_mut(&number) else { return };
         if !entry.guarded.contains(channel) {
             entry.guarded.push(channel.clone());
-            state.guarded.entry(channel.clone()).or_default().insert(number);
+            state.guarded.entry(channel.clone()).and_modify(|all| all.insert(number)).or_insert(Numbers::One(number));
         }
     }
 
     pub(super) fn unguard(&self, number: u64, channel: &ChannelName) {
         let mut state = self.state();
         let Some(entry) = state.members.get_mut(&number) else { return };
-        entry.guarded.retain(|c| c != channel);
-        state.let_go(number, channel);
+        if let Some(at) = entry.guarded.iter().position(|c| c == channel) {
+            entry.guarded.swap_remove(at);
+            state.let_go(number, channel);
+        }
     }
 
     fn lead_us(&self) -> i64 {
@@ -292,12 +301,38 @@ impl State {
     }
 
     fn let_go(&mut self, number: u64, channel: &ChannelName) {
-        if let Some(numbers) = self.guarded.get_mut(channel) {
-            numbers.remove(&number);
-            if numbers.is_empty() {
-                self.guarded.remove(channel);
+        if self.guarded.get_mut(channel).is_some_and(|numbers| numbers.remove(number)) {
+            self.guarded.remove(channel);
+        }
+    }
+}
+
+impl Numbers {
+    fn insert(&mut self, number: u64) {
+        match self {
+            Numbers::One(one) if *one == number => {}
+            Numbers::One(one) => *self = Numbers::Many(Box::new(HashSet::from([*one, number]))),
+            Numbers::Many(many) => drop(many.insert(number)),
+        }
+    }
+
+    /// True: nobody is left.
+    fn remove(&mut self, number: u64) -> bool {
+        match self {
+            Numbers::One(one) => *one == number,
+            Numbers::Many(many) => {
+                many.remove(&number);
+                many.is_empty()
             }
         }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &u64> {
+        let (one, many) = match self {
+            Numbers::One(one) => (Some(one), None),
+            Numbers::Many(many) => (None, Some(many.iter())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
     }
 }
 

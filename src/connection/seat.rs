@@ -1,6 +1,6 @@
 //! What every connection has, whatever its dialect: who is behind it, and its place in the roster.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{Caller, ChannelName, Identity};
 use crate::hub::ConnId;
@@ -12,33 +12,37 @@ use super::visit::Visit;
 pub(super) struct Seat {
     roster: Arc<Roster>,
     number: u64,
-    caller: Mutex<Arc<Caller>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    caller: Arc<Caller>,
+    conn: Option<ConnId>,
     /// Of the user that it has become; whoever opened it has a place with the socket.
-    place: Mutex<Option<Box<Held>>>,
-    conn: OnceLock<ConnId>,
+    place: Option<Box<Held>>,
 }
 
 impl Seat {
     pub fn new(roster: &Arc<Roster>, visit: &Visit) -> Self {
         let caller =
             Caller { identity: visit.identity.clone(), credential: visit.credential.clone(), mark: visit.mark };
-        let caller = Mutex::new(Arc::new(caller));
-        Self { roster: roster.clone(), number: roster.number(), caller, place: Mutex::default(), conn: OnceLock::new() }
+        let state = Mutex::new(State { caller: Arc::new(caller), conn: None, place: None });
+        Self { roster: roster.clone(), number: roster.number(), state }
     }
 
     /// Known to the hub and to the roster from here on.
     pub fn take(&self, conn: ConnId, member: &Arc<impl Member + 'static>) {
-        let _ = self.conn.set(conn); // taken once
+        self.state().conn = Some(conn);
         let weak = Arc::downgrade(member);
         self.roster.enter(self.number, weak, &self.caller());
     }
 
     pub fn conn(&self) -> Option<ConnId> {
-        self.conn.get().copied()
+        self.state().conn
     }
 
     pub fn caller(&self) -> Arc<Caller> {
-        self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state().caller.clone()
     }
 
     pub fn identity(&self) -> Arc<Identity> {
@@ -50,21 +54,21 @@ impl Seat {
         if let Some(user) = caller.identity.user.as_deref().filter(|user| self.identity().user.as_deref() != Some(user))
         {
             let Some(place) = users.hold(user) else { return false };
-            *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(place));
+            self.state().place = Some(Box::new(place));
         }
         self.roster.note_expiry(self.number, &caller.identity);
         let caller = Arc::new(caller);
-        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller.clone();
+        self.state().caller = caller.clone();
         self.roster.say_farewell(self.number, &caller);
         true
     }
 
     /// The same user with other rights; false: somebody else has taken the place meanwhile.
     pub fn renew(&self, was: &Arc<Caller>, identity: Arc<Identity>) -> bool {
-        let mut caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = Arc::ptr_eq(&caller, was);
+        let mut state = self.state();
+        let same = Arc::ptr_eq(&state.caller, was);
         if same {
-            *caller = Arc::new(Caller { identity, ..Caller::clone(was) });
+            state.caller = Arc::new(Caller { identity, ..Caller::clone(was) });
         }
         same
     }
@@ -76,6 +80,10 @@ impl Seat {
 
     pub fn unguard(&self, channel: &ChannelName) {
         self.roster.unguard(self.number, channel);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -83,6 +83,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Fragments have come, and more must.
+    pub fn is_within_message(&self) -> bool {
+        self.unfinished != 0
+    }
+
     /// Takes the next complete frame from `data[*at..]`, unmasking in place, and moves `at` behind it. `None`: there is
     /// no complete frame left. A frame or a message of more than `bytes_max` is refused as soon as its head is there.
     /// Fragments short of a whole message, and frames that need no answer, are passed over.

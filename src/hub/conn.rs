@@ -11,11 +11,18 @@ use super::{Client, Intake, close};
 
 #[derive(Debug, Default)]
 pub struct Input {
+    /// Of most there is none most of the time.
+    rest: Option<Box<Rest>>,
+    paused: bool,
+    meter: Meter,
+}
+
+/// What was read and not dealt with yet.
+#[derive(Debug, Default)]
+struct Rest {
     decoder: Decoder,
     /// A frame that is not complete, or whatever came after a `Pause`.
     held: Vec<u8>,
-    paused: bool,
-    meter: Meter,
 }
 
 /// The client has spoken its last word.
@@ -45,7 +52,7 @@ impl Input {
 
     /// What was read before the socket was ours: dealt with at the next `take`.
     pub fn hold(&mut self, early: Vec<u8>) {
-        self.held = early;
+        self.rest = Some(Box::new(Rest { held: early, ..Rest::default() }));
     }
 
     /// Takes what was read (nothing: to go on after a pause). `pong` gets the payload of each ping.
@@ -53,7 +60,7 @@ impl Input {
         if !self.meter.heard(to.now_ms, new.len(), to.rates) {
             return Err(flood(to, FLOOD_BYTES));
         }
-        let mut held = std::mem::take(&mut self.held);
+        let Rest { mut decoder, mut held } = self.rest.take().map_or_else(Rest::default, |rest| *rest);
         let data: &mut [u8] = if held.is_empty() {
             new
         } else {
@@ -62,7 +69,7 @@ impl Input {
         };
         let mut at = 0;
         while !self.paused {
-            let incoming = self.decoder.next(data, &mut at, to.bytes_max).map_err(End::Fault)?;
+            let incoming = decoder.next(data, &mut at, to.bytes_max).map_err(End::Fault)?;
             if incoming.is_some() && !self.meter.frame(to.rates) {
                 return Err(flood(to, FLOOD_FRAMES));
             }
@@ -75,8 +82,8 @@ impl Input {
                 Some(Incoming::Binary) => self.paused = tell(to, None)?,
             }
         }
-        if at < data.len() {
-            self.held = data[at..].to_vec();
+        if at < data.len() || decoder.is_within_message() {
+            self.rest = Some(Box::new(Rest { decoder, held: data[at..].to_vec() }));
         }
         Ok(())
     }

@@ -16,17 +16,17 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::JoinError;
+use super::channel::Channel;
 use super::config::{Config, Stats};
-use super::joins::Buffer;
-use super::lane::{ClosingTopic, ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
-use super::pace::{Agenda, Pace};
+use super::few::Few;
+use super::lane::{ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
+use super::pace::Agenda;
 use super::recent::Recent;
-use super::slab::{Slab, push_tight};
-use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Pattern, Position, ReadError, Snapshot};
+use super::slab::{Pages, Slab, push_tight};
+use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Pattern, Position, Snapshot};
 
 pub struct Core {
     pub state: Mutex<State>,
@@ -47,7 +47,6 @@ pub struct State {
     pub stream: Option<(Incarnation, Position)>,
     pub names: HashMap<ChannelName, u32>,
     pub channels: Slab<Channel>,
-    pub topics: Slab<()>,
     pub agenda: Agenda,
     /// Per lane.
     pub slots: Box<[Slots]>,
@@ -66,9 +65,11 @@ pub struct State {
 
 #[derive(Default)]
 pub struct Slots {
-    conns: Vec<Conn>,
+    conns: Pages<Conn>,
     free: Vec<u32>,
     used: usize,
+    /// The lane's numbers of topics.
+    pub topics: Slab<()>,
 }
 
 pub struct Conn {
@@ -84,7 +85,8 @@ pub struct Conn {
 #[derive(Clone, Copy)]
 pub struct Sub {
     pub channel: u32,
-    pub state: SubState,
+    /// A `SubState` in 64 bits, in halves: every subscription has one of these, and a whole number would take more.
+    state: [u32; 2],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,56 +96,6 @@ pub enum SubState {
     /// Everything numbered so or higher is in the channel's buffer.
     Joining(u64),
     Live,
-}
-
-pub struct Channel {
-    pub name: ChannelName,
-    pub live: Vec<Topic>,
-    pub joining: u32,
-    pub reset: u32,
-    pub buffer: Option<Box<Buffer>>,
-    /// Live subscriptions that may have seen, in their snapshot, what is only now about to be dispatched.
-    pub settling: Vec<(ConnId, Position)>,
-    /// The newest snapshot among `settling`.
-    pub settling_cur: Option<Arc<Snapshot>>,
-    /// A state has been published here: not only the log speaks on this channel.
-    pub reads: bool,
-}
-
-/// The live subscribers of a channel that share a form.
-pub struct Topic {
-    pub form: Form,
-    pub id: u32,
-    /// How many, per lane.
-    pub count: Box<[u32]>,
-    /// Where the dialect has an interval.
-    pub pace: Option<Box<Pace>>,
-}
-
-impl Topic {
-    /// For those whose dialect has no words for it: better gone than silent.
-    pub fn close(&self, error: &ReadError, skip: &[ConnId], outgoing: &mut [Vec<Item>]) {
-        for (lane, _) in self.count.iter().enumerate().filter(|(_, n)| **n > 0) {
-            let (topic, code) = (self.id, super::close::TRY_LATER);
-            let (reason, skip) = (error.to_string().into(), skip.into());
-            outgoing[lane].push(Item::CloseTopic(Box::new(ClosingTopic { topic, code, reason, skip })));
-        }
-    }
-
-    /// The frame, once to each lane that has subscribers.
-    pub fn publish(&self, mut frame: Bytes, key: Option<&Arc<str>>, skip: &[ConnId], outgoing: &mut [Vec<Item>]) {
-        let mut lanes = self.count.iter().enumerate().filter(|(_, n)| **n > 0).map(|(lane, _)| lane).peekable();
-        while let Some(lane) = lanes.next() {
-            let skip: Vec<ConnId> = skip.iter().filter(|id| id.lane() == lane).copied().collect();
-            outgoing[lane].push(Item::Publish {
-                topic: self.id,
-                // The first clone makes the bytes shared; where there is one lane, they need not be.
-                frame: if lanes.peek().is_some() { frame.clone() } else { std::mem::take(&mut frame) },
-                key: key.cloned(),
-                skip: (!skip.is_empty()).then(|| skip.into()),
-            });
-        }
-    }
 }
 
 impl Core {
@@ -162,7 +114,7 @@ impl Core {
         let slot = match slots.free.pop() {
             Some(slot) => slot,
             None if slots.conns.len() < SLOTS_MAX => {
-                slots.conns.push(Conn { generation: 0, open: false, form, subs: Vec::new(), waiting: 0 });
+                slots.conns.push(Conn { generation: 1, open: false, form, subs: Vec::new(), waiting: 0 });
                 slots.conns.len() as u32 - 1
             }
             None => return Err(super::close::TRY_LATER),
@@ -185,8 +137,8 @@ impl Core {
         let known = state.names.get(name).copied();
         let sub = known.and_then(|n| conn.subs.iter_mut().find(|s| s.channel == n));
         let channel = match (sub, known) {
-            (Some(sub), Some(n)) if sub.state == SubState::Reset => {
-                sub.state = joining;
+            (Some(sub), Some(n)) if sub.state() == SubState::Reset => {
+                sub.set(joining);
                 state.channels[n].reset -= 1;
                 n
             }
@@ -197,7 +149,7 @@ impl Core {
                     state.names.insert(name.clone(), n);
                     n
                 });
-                push_tight(&mut conn.subs, Sub { channel: n, state: joining });
+                push_tight(&mut conn.subs, Sub::new(n, joining));
                 conn.waiting += 1;
                 state.subscriptions += 1;
                 n
@@ -214,9 +166,9 @@ impl Core {
         let Some(&n) = state.names.get(name) else { return false };
         let Some(at) = conn.subs.iter().position(|s| s.channel == n) else { return false };
         let sub = conn.subs.swap_remove(at);
-        conn.waiting -= u32::from(sub.state != SubState::Live);
+        conn.waiting -= u32::from(sub.state() != SubState::Live);
         let form = conn.form;
-        state.channels[n].settling.retain(|(other, _)| *other != id);
+        state.channels[n].settled(id);
         if let Some(topic) = state.unsubscribe(sub, id.lane(), form) {
             self.fifos[id.lane()].push(Item::Detach { conn: id, topic });
         }
@@ -245,7 +197,7 @@ impl Core {
         if conn.generation != id.generation() || conn.open {
             return;
         }
-        conn.generation = conn.generation.wrapping_add(1);
+        conn.generation = conn.generation.checked_add(1).unwrap_or(1);
         slots.free.push(id.slot());
         slots.used -= 1;
         state.connections -= 1;
@@ -266,17 +218,18 @@ impl Core {
         for channel in state.channels.iter_mut() {
             channel.reset += channel.joining + channel.live_count() as u32;
             channel.joining = 0;
-            channel.live.clear();
+            channel.live = Few::None;
             channel.buffer = None;
-            channel.settling = Vec::new();
-            channel.settling_cur = None;
+            channel.settling = None;
         }
         state.join_bytes = 0;
-        state.topics = Slab::default();
         state.agenda.clear();
-        for conn in state.slots.iter_mut().flat_map(|s| &mut s.conns) {
-            conn.subs.iter_mut().for_each(|s| s.state = SubState::Reset);
-            conn.waiting = conn.subs.len() as u32;
+        for slots in &mut state.slots {
+            slots.topics = Slab::default();
+            for conn in slots.conns.iter_mut() {
+                conn.subs.iter_mut().for_each(|s| s.set(SubState::Reset));
+                conn.waiting = conn.subs.len() as u32;
+            }
         }
         for fifo in &self.fifos {
             fifo.push(Item::ResetAll);
@@ -300,13 +253,13 @@ impl Core {
                 }
                 let (id, form) = (ConnId::new(conn.generation, lane, conn.form.framing, slot as u32), conn.form);
                 let subs = conn.subs.clone();
-                conn.subs.iter_mut().for_each(|s| s.state = SubState::Reset);
+                conn.subs.iter_mut().for_each(|s| s.set(SubState::Reset));
                 conn.waiting = conn.subs.len() as u32;
                 for sub in subs {
                     let channel = &mut state.channels[sub.channel];
                     // First, so that the channel keeps an audience.
                     channel.reset += 1;
-                    channel.settling.retain(|(other, _)| *other != id);
+                    channel.settled(id);
                     state.subscriptions += 1;
                     if let Some(topic) = state.unsubscribe(sub, lane, form) {
                         self.fifos[lane].push(Item::Detach { conn: id, topic });
@@ -342,7 +295,6 @@ impl State {
             stream: None,
             names: HashMap::new(),
             channels: Slab::default(),
-            topics: Slab::default(),
             agenda: Agenda::new(),
             slots: std::iter::repeat_with(Slots::default).take(lanes).collect(),
             recent: Recent::new(config.recent_items_max, config.recent_bytes_max),
@@ -361,16 +313,13 @@ impl State {
         self.subscriptions -= 1;
         let channel = &mut self.channels[sub.channel];
         let mut topic = None;
-        match sub.state {
+        match sub.state() {
             SubState::Reset => channel.reset -= 1,
             SubState::Joining(_) => channel.stop_joining(&mut self.join_bytes),
             SubState::Live => {
                 if let Some(at) = channel.live.iter().position(|t| t.form == form) {
-                    let live = &mut channel.live[at];
-                    topic = Some(live.id);
-                    live.count[lane] -= 1;
-                    if live.count.iter().all(|&n| n == 0) {
-                        self.topics.remove(live.id);
+                    topic = channel.live[at].leave(lane, &mut self.slots[lane].topics);
+                    if channel.live[at].places.is_empty() {
                         channel.live.swap_remove(at);
                     }
                 }
@@ -392,38 +341,33 @@ impl Slots {
     }
 }
 
-impl Channel {
-    fn new(name: ChannelName) -> Self {
-        Self {
-            name,
-            live: Vec::new(),
-            joining: 0,
-            reset: 0,
-            buffer: None,
-            settling: Vec::new(),
-            settling_cur: None,
-            reads: false,
+impl Sub {
+    fn new(channel: u32, state: SubState) -> Self {
+        let mut sub = Self { channel, state: [0; 2] };
+        sub.set(state);
+        sub
+    }
+
+    pub fn state(&self) -> SubState {
+        match u64::from(self.state[0]) << 32 | u64::from(self.state[1]) {
+            Self::RESET => SubState::Reset,
+            Self::LIVE => SubState::Live,
+            number => SubState::Joining(number),
         }
     }
 
-    pub fn live_count(&self) -> usize {
-        self.live.iter().flat_map(|t| &t.count).map(|&n| n as usize).sum()
+    pub fn set(&mut self, state: SubState) {
+        let bits = match state {
+            SubState::Reset => Self::RESET,
+            SubState::Live => Self::LIVE,
+            SubState::Joining(number) => number,
+        };
+        self.state = [(bits >> 32) as u32, bits as u32];
     }
 
-    /// Everybody who listens, is about to, or has to start over.
-    pub fn audience(&self) -> usize {
-        self.live_count() + (self.joining + self.reset) as usize
-    }
-
-    /// One joining subscription fewer; the buffer goes with the last.
-    pub fn stop_joining(&mut self, join_bytes: &mut usize) {
-        self.joining -= 1;
-        if self.joining == 0
-            && let Some(buffer) = self.buffer.take()
-        {
-            *join_bytes -= buffer.bytes;
-        }
-    }
+    // No message is numbered so.
+    const RESET: u64 = u64::MAX;
+    const LIVE: u64 = u64::MAX - 1;
 }
 
 /// The lanes that WebSockets over plain TCP, and everything else, go to.

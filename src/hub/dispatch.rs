@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Framing;
+use super::channel::{Channel, Settling};
 use super::codec;
-use super::core::{Channel, Core, State};
+use super::core::{Core, State};
 use super::joins::{Buffer, Held, included, is_remembered};
 use super::lane::{ConnId, Form, Lane, lock};
 use super::pace::{Waiting, may_wait};
@@ -18,9 +19,13 @@ impl Core {
         let state = &mut *guard;
         let Some((incarnation, position)) = state.stream.clone() else { return };
         let mut place = position;
+        let mut within = false;
         for message in batch.messages {
             if let Stamp::Log { id, .. } = message.stamp {
-                place = Position { prev: batch.prev.clone(), cur: batch.cur.clone(), id };
+                if !std::mem::replace(&mut within, true) {
+                    place = Position { prev: batch.prev.clone(), cur: batch.cur.clone(), id };
+                }
+                place.id = id;
             }
             self.deliver(state, incarnation, message, &place);
         }
@@ -110,8 +115,8 @@ impl Core {
         for &n in channels {
             self.deliver_to(state, n, number, &message, &cursor, &mut text);
         }
-        if remember {
-            state.recent.push(Held { number, message, cursor, frames: Vec::new() }, place.clone());
+        if let (true, Some(cursor)) = (remember, cursor) {
+            state.recent.push(message, cursor.position);
         }
     }
 
@@ -128,7 +133,7 @@ impl Core {
         let channel = &mut channels[n];
         let skip = skipped(channel, &message.stamp, cursor.as_ref().map(|c| &c.position));
         let mut frames = Vec::new();
-        for topic in &mut channel.live {
+        for topic in &mut *channel.live {
             let waiting = || Waiting { message: message.clone(), cursor: cursor.clone() };
             if may_wait(message) && self.holds(n, topic, agenda, waiting) {
                 continue;
@@ -200,17 +205,18 @@ impl Core {
 /// The live subscribers whose snapshot has shown this already: dispatched late, to them it is the past.
 pub(super) fn skipped(channel: &mut Channel, stamp: &Stamp, place: Option<&Position>) -> Vec<ConnId> {
     channel.reads |= matches!(stamp, Stamp::Read(_));
-    let Some(newest) = &channel.settling_cur else { return Vec::new() };
+    let Some(settling) = &mut channel.settling else { return Vec::new() };
+    let Settling { who, newest } = &mut **settling;
     let nobody = match stamp {
         Stamp::Log { xid, .. } => !newest.sees(*xid),
         Stamp::Read(at) => !newest.covers(at),
         Stamp::Foreign => true,
     };
     if !nobody {
-        let skipped = channel.settling.iter().filter(|(_, since)| included(since, stamp)).map(|(id, _)| *id).collect();
+        let skipped = who.iter().filter(|(_, since)| included(since, stamp)).map(|(id, _)| *id).collect();
         if let (false, Some(place)) = (channel.reads, place) {
             // A drain brings only what its `prev` did not see.
-            channel.settling.retain(|(_, since)| !place.prev.covers(&since.cur));
+            who.retain(|(_, since)| !place.prev.covers(&since.cur));
         }
         return skipped;
     }
@@ -222,8 +228,7 @@ pub(super) fn skipped(channel: &mut Channel, stamp: &Stamp, place: Option<&Posit
         Stamp::Foreign => false,
     };
     if passed {
-        channel.settling = Vec::new();
-        channel.settling_cur = None;
+        channel.settling = None;
     }
     Vec::new()
 }

@@ -18,7 +18,9 @@ use super::backlog::{Frame, Tally};
 use super::codec;
 use super::config::{Stats, add};
 use super::core::Core;
+use super::few::Few;
 use super::lane::{Adopted, ConnId, Fifo, Form, Item};
+use super::slab::Pages;
 use super::{Client, Closed, Framing, close};
 
 /// The socket of one connection, as its lane sees it.
@@ -94,8 +96,8 @@ pub struct Fanout<P> {
     lane: usize,
     pub core: Arc<Core>,
     pub fifo: Arc<Fifo>,
-    pub members: Vec<Option<Member<P>>>,
-    pub topics: Vec<Vec<Listener>>,
+    pub members: Pages<Option<Member<P>>>,
+    pub topics: Pages<Few<Listener>>,
     items: Vec<Item>,
     pub frames: Vec<Frame>,
     links: Vec<Link>,
@@ -122,8 +124,8 @@ impl<P: Port> Fanout<P> {
             fifo: core.fifos[lane].clone(),
             begun: core.begun,
             core,
-            members: Vec::new(),
-            topics: Vec::new(),
+            members: Pages::default(),
+            topics: Pages::default(),
             items: Vec::new(),
             frames: Vec::new(),
             links: Vec::new(),
@@ -209,7 +211,7 @@ impl<P: Port> Fanout<P> {
             Item::Publish { topic, frame, key, skip } => {
                 let n = self.add_frame(Frame { topic, key, ..Frame::plain(frame) });
                 let Some(listeners) = self.topics.get(topic as usize) else { return };
-                for listener in listeners {
+                for listener in &**listeners {
                     let Some(member) = &mut self.members[listener.slot as usize] else { continue };
                     if skip.as_ref().is_none_or(|skip| !skip.contains(&member.id)) {
                         link(member, n, listener.slot, &mut self.links, &mut self.dirty);

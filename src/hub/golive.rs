@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::backlog::Frame;
+use super::channel::{Settling, Topic};
 use super::config::add;
-use super::core::{Core, State, SubState, Topic};
+use super::core::{Core, State, SubState};
 use super::joins::included;
 use super::lane::{Closing, ConnId, Form, GoingLive, Item, Lane, lock};
 use super::pace::{Waiting, may_wait};
@@ -89,7 +90,7 @@ impl Core {
         for name in names {
             let n = *state.names.get(name).ok_or(JoinError::Gone)?;
             let sub = conn.subs.iter_mut().find(|s| s.channel == n).ok_or(JoinError::Gone)?;
-            match sub.state {
+            match sub.state() {
                 SubState::Live => return Err(JoinError::AlreadyJoined),
                 SubState::Reset => overflowed = true,
                 SubState::Joining(start) => {
@@ -100,7 +101,7 @@ impl Core {
                     }
                     overflowed = true;
                     add(&self.stats.joins_overflowed, 1);
-                    sub.state = SubState::Reset;
+                    sub.set(SubState::Reset);
                     channel.reset += 1;
                     channel.stop_joining(&mut state.join_bytes);
                 }
@@ -121,23 +122,19 @@ impl Core {
     ) {
         missed.sort_by_key(|(number, _)| *number);
         frames.extend(missed.into_iter().map(|(_, bytes)| Frame { lead: true, ..Frame::plain(bytes) }));
-        let lanes = self.fifos.len();
         let mut topics = Vec::with_capacity(sinces.len());
         for (n, since) in sinces {
             let Some(conn) = state.slots[id.lane()].get(id) else { return };
             let Some(sub) = conn.subs.iter_mut().find(|s| s.channel == n) else { continue };
-            sub.state = SubState::Live;
+            sub.set(SubState::Live);
             conn.waiting -= 1;
             let channel = &mut state.channels[n];
             channel.stop_joining(&mut state.join_bytes);
             let at = channel.live.iter().position(|t| t.form == form).unwrap_or_else(|| {
-                let id = state.topics.insert(());
-                let count = vec![0; lanes].into();
-                push_tight(&mut channel.live, Topic { form, id, count, pace: self.pace(form) });
+                channel.live.push(Topic::new(form, self.pace(form)));
                 channel.live.len() - 1
             });
-            channel.live[at].count[id.lane()] += 1;
-            topics.push(channel.live[at].id);
+            topics.push(channel.live[at].enter(id.lane(), &mut state.slots[id.lane()].topics));
             // A place that is the stream's own: it has seen nothing that is still to come.
             let stands = |at: &Position| {
                 Arc::ptr_eq(&at.prev, &since.prev) && Arc::ptr_eq(&at.cur, &since.cur) && since.id <= at.id
@@ -145,14 +142,18 @@ impl Core {
             if state.stream.as_ref().is_some_and(|(_, at)| stands(at)) {
                 continue;
             }
-            if channel.settling_cur.as_ref().is_none_or(|newest| since.cur.covers(newest)) {
-                channel.settling_cur = Some(since.cur.clone());
+            let live_count = channel.live_count();
+            let settling = channel
+                .settling
+                .get_or_insert_with(|| Box::new(Settling { who: Vec::new(), newest: since.cur.clone() }));
+            if since.cur.covers(&settling.newest) {
+                settling.newest = since.cur.clone();
             }
-            if channel.settling.len() > 64 && channel.settling.len() > 2 * channel.live_count() {
+            if settling.who.len() > 64 && settling.who.len() > 2 * live_count {
                 let slots = &mut state.slots;
-                channel.settling.retain(|(id, _)| slots[id.lane()].get(*id).is_some());
+                settling.who.retain(|(id, _)| slots[id.lane()].get(*id).is_some());
             }
-            push_tight(&mut channel.settling, (id, since));
+            push_tight(&mut settling.who, (id, since));
         }
         self.fifos[id.lane()].push(Item::Live(Box::new(GoingLive { conn: id, topics, frames })));
     }

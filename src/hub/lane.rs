@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::net::TcpStream;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
@@ -16,9 +17,9 @@ use super::task::Seat;
 use super::{Client, Closed, DialectId, Framing};
 
 /// Which connection: `generation (32 bits) | lane (7) | stream (1) | slot (24)`. The lane numbers its slots; a slot is
-/// used again, under the next generation, once the lane has let go of it.
+/// used again, under the next generation, once the lane has let go of it. Generations begin at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(pub(super) u64);
+pub struct ConnId(NonZeroU64);
 
 pub const LANES_MAX: usize = 1 << 7;
 pub const SLOTS_MAX: usize = 1 << 24;
@@ -27,28 +28,29 @@ impl ConnId {
     pub(super) fn new(generation: u32, lane: usize, framing: Framing, slot: u32) -> Self {
         debug_assert!(lane < LANES_MAX && (slot as usize) < SLOTS_MAX);
         let stream = u64::from(framing == Framing::EventStream);
-        Self((u64::from(generation) << 32) | ((lane as u64) << 25) | (stream << 24) | u64::from(slot))
+        let number = (u64::from(generation) << 32) | ((lane as u64) << 25) | (stream << 24) | u64::from(slot);
+        Self(NonZeroU64::new(number).expect("no generation is 0"))
     }
 
     pub(super) fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.0.get() >> 32) as u32
     }
 
     pub(super) fn lane(self) -> usize {
-        (self.0 >> 25) as usize & (LANES_MAX - 1)
+        (self.0.get() >> 25) as usize & (LANES_MAX - 1)
     }
 
     pub(super) fn framing(self) -> Framing {
-        if self.0 >> 24 & 1 == 1 { Framing::EventStream } else { Framing::WebSocket }
+        if self.0.get() >> 24 & 1 == 1 { Framing::EventStream } else { Framing::WebSocket }
     }
 
     pub(super) fn slot(self) -> u32 {
-        self.0 as u32 & (SLOTS_MAX as u32 - 1)
+        self.0.get() as u32 & (SLOTS_MAX as u32 - 1)
     }
 }
 
 /// How a connection's frames look: encoded once per form, whoever many read them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Form {
     pub dialect: DialectId,
     pub framing: Framing,

@@ -4,8 +4,9 @@
 
 use super::Closed;
 use super::fanout::{Fanout, Listener, Member, NONE, Port, Sub, Transport};
+use super::few::Few;
 use super::lane::{Adopted, ConnId, Form, GoingLive, ShuttingDown, guarded, tell_closed};
-use super::slab::push_tight;
+use super::slab::{Pages, push_tight};
 
 impl<P: Port> Fanout<P> {
     /// The connection hears nothing more and says nothing more; what is queued may still drain, for a while.
@@ -40,9 +41,7 @@ impl<P: Port> Fanout<P> {
         let (id, dialect) = (adopted.id, adopted.dialect);
         let now_ms = self.now_ms();
         let slot = id.slot() as usize;
-        if self.members.len() <= slot {
-            self.members.resize_with(slot + 1, || None);
-        }
+        self.members.reach(slot, || None);
         let client = adopted.client.clone();
         match transport.open(&self.core, now_ms, adopted) {
             Some(port) => {
@@ -68,14 +67,12 @@ impl<P: Port> Fanout<P> {
         }
         for topic in live.topics {
             let t = topic as usize;
-            if self.topics.len() <= t {
-                self.topics.resize_with(t + 1, Vec::new);
-            }
+            self.topics.reach(t, Few::default);
             let at = self.topics[t].len() as u32;
             let Some(member) = self.member(live.conn) else { return };
             let sub = member.subs.len() as u32;
             push_tight(&mut member.subs, Sub { topic, at });
-            push_tight(&mut self.topics[t], Listener { slot: live.conn.slot(), sub });
+            self.topics[t].push(Listener { slot: live.conn.slot(), sub });
         }
     }
 
@@ -99,13 +96,10 @@ impl<P: Port> Fanout<P> {
         {
             s.at = sub.at;
         }
-        if listeners.is_empty() {
-            *listeners = Vec::new();
-        }
     }
 
     pub fn reset_all(&mut self) {
-        self.topics = Vec::new();
+        self.topics = Pages::default();
         for id in self.ids() {
             let Some(member) = self.member(id) else { continue };
             member.subs = Vec::new();

@@ -8,6 +8,7 @@
 //! A message is encoded once per dialect and framing; each lane gets one item for it, each connection one write.
 
 mod backlog;
+mod channel;
 pub mod close;
 mod codec;
 mod config;
@@ -15,6 +16,7 @@ mod conn;
 mod core;
 mod dispatch;
 mod fanout;
+mod few;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod golive;
@@ -53,13 +55,15 @@ use self::task::{Events, Seat, Talk};
 use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Message, Position};
 
 pub use self::config::{Config, Figures};
+pub use self::few::Few;
 pub use self::lane::{ConnId, Early};
+pub use self::slab::push_tight;
 
 /// Index into the dialects that `Hub::start` was given.
 pub type DialectId = u16;
 
 /// How payloads become bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Framing {
     /// RFC 6455 text frames.
     WebSocket,
@@ -309,7 +313,7 @@ impl Hub {
         let state = lock(&self.core().state);
         state.stream.as_ref().filter(|(incarnation, _)| *incarnation == from.incarnation)?;
         let numbers = state.recent.after(channel, &from.position)?;
-        let event = |n| state.recent.event(n).map(|(held, position)| (held.message.clone(), position.clone()));
+        let event = |n| state.recent.event(n).map(|(message, position)| (message.clone(), position.clone()));
         Some(numbers.into_iter().filter_map(event).collect())
     }
 

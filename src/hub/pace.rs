@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::core::{Channel, Core, State, Topic};
+use super::channel::{Channel, Topic};
+use super::core::{Core, State};
 use super::dispatch::skipped;
 use super::lane::{Form, Item, Lane, lock};
 use crate::domain::{Cursor, Message, Stamp};
@@ -26,8 +27,8 @@ pub struct Waiting {
     pub cursor: Option<Cursor>,
 }
 
-/// What waits: when it is due, on which channel, in which topic. Some of it may have left meanwhile.
-pub type Agenda = BTreeSet<(u64, u32, u32)>;
+/// What waits: when it is due, on which channel, in which form. Some of it may have left meanwhile.
+pub type Agenda = BTreeSet<(u64, u32, Form)>;
 
 impl Core {
     /// How this form is paced from now on, if it is.
@@ -61,7 +62,7 @@ impl Core {
     pub fn keep(&self, n: u32, topic: &mut Topic, agenda: &mut Agenda, waiting: Waiting) {
         let Some(pace) = &mut topic.pace else { return };
         pace.held = Some(waiting);
-        agenda.insert((pace.due_ms, n, topic.id));
+        agenda.insert((pace.due_ms, n, topic.form));
         if self.next_release_ms.fetch_min(pace.due_ms, Relaxed) > pace.due_ms {
             // Its clock has to look again.
             self.fifos[0].push(Item::LookAtClock);
@@ -77,12 +78,11 @@ impl Core {
         }
         let mut guard = lock(&self.state);
         let State { channels, outgoing, scratch, agenda, .. } = &mut *guard;
-        while let Some(&(due_ms, n, topic)) = agenda.first().filter(|(due_ms, ..)| *due_ms <= now_ms) {
-            agenda.remove(&(due_ms, n, topic));
+        while let Some(&(due_ms, n, form)) = agenda.first().filter(|(due_ms, ..)| *due_ms <= now_ms) {
+            agenda.remove(&(due_ms, n, form));
             // The number may be another's by now, to whom nothing is due, or nobody's.
             let Some(channel) = channels.get_mut(n) else { continue };
-            let Some(at) = channel.live.iter().position(|t| t.id == topic) else { continue };
-            let form = channel.live[at].form;
+            let Some(at) = channel.live.iter().position(|t| t.form == form) else { continue };
             let Some(pace) = channel.live[at].pace.as_mut().filter(|pace| pace.due_ms <= now_ms) else { continue };
             let Some(waiting) = pace.held.take() else { continue };
             pace.due_ms = now_ms.saturating_add(self.interval_ms(form));

@@ -4,8 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::joins::Held;
-use crate::domain::{ChannelName, Pattern, Position, Snapshot, Stamp, Target};
+use crate::domain::{ChannelName, Message, Pattern, Position, Snapshot, Stamp, Target};
 
 /// What an event costs beside its data: its own struct, its place in two queues, its share of the index.
 const OVERHEAD_BYTES: usize = 320;
@@ -26,9 +25,15 @@ pub struct Recent {
 }
 
 struct Remembered {
-    target: Target,
+    message: Arc<Message>,
+    /// That of its own cursor.
     position: Position,
-    held: Held,
+}
+
+impl Remembered {
+    fn bytes(&self) -> usize {
+        self.message.data.len() + OVERHEAD_BYTES
+    }
 }
 
 impl Recent {
@@ -51,10 +56,9 @@ impl Recent {
     }
 
     /// `position` is that of the event's own cursor.
-    pub fn push(&mut self, held: Held, position: Position) {
+    pub fn push(&mut self, message: Arc<Message>, position: Position) {
         let number = self.first + self.events.len() as u64;
-        let target = held.message.target.clone();
-        match &target {
+        match &message.target {
             // Most have one event at a time.
             Target::One(channel) => match self.by_channel.entry(channel.clone()) {
                 Entry::Occupied(mut own) => own.get_mut().push_back(number),
@@ -62,8 +66,9 @@ impl Recent {
             },
             Target::Family(pattern) => self.families.push_back((number, pattern.clone())),
         }
-        self.bytes += held.bytes() + OVERHEAD_BYTES;
-        self.events.push_back(Remembered { target, position, held });
+        let event = Remembered { message, position };
+        self.bytes += event.bytes();
+        self.events.push_back(event);
         while self.events.len() > self.items_max || self.bytes > self.bytes_max {
             self.drop_oldest();
         }
@@ -91,7 +96,7 @@ impl Recent {
             numbers.sort_unstable();
         }
         numbers.retain(|&n| {
-            self.get(n).is_some_and(|e| match e.held.message.stamp {
+            self.get(n).is_some_and(|e| match e.message.stamp {
                 Stamp::Log { xid, id } => !from.includes(xid, id),
                 _ => false,
             })
@@ -99,8 +104,8 @@ impl Recent {
         Some(numbers)
     }
 
-    pub fn event(&self, number: u64) -> Option<(&Held, &Position)> {
-        self.get(number).map(|e| (&e.held, &e.position))
+    pub fn event(&self, number: u64) -> Option<(&Arc<Message>, &Position)> {
+        self.get(number).map(|e| (&e.message, &e.position))
     }
 
     fn get(&self, number: u64) -> Option<&Remembered> {
@@ -110,8 +115,8 @@ impl Recent {
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.events.pop_front() else { return };
         self.first += 1;
-        self.bytes -= oldest.held.bytes() + OVERHEAD_BYTES;
-        match &oldest.target {
+        self.bytes -= oldest.bytes();
+        match &oldest.message.target {
             Target::One(channel) => {
                 if let Entry::Occupied(mut own) = self.by_channel.entry(channel.clone()) {
                     own.get_mut().pop_front();

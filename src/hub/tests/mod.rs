@@ -3,6 +3,7 @@
 mod bounds;
 mod delivery;
 mod join;
+mod late;
 mod life;
 mod pace;
 mod reading;

@@ -1,5 +1,4 @@
 use super::*;
-use crate::domain::{Cursor, Incarnation, Message};
 use bytes::Bytes;
 
 fn snap(text: &str) -> Arc<Snapshot> {
@@ -18,8 +17,7 @@ fn push(recent: &mut Recent, channel: &str, prev: &Arc<Snapshot>, cur: &Arc<Snap
         failure: None,
     };
     let position = Position { prev: prev.clone(), cur: cur.clone(), id };
-    let cursor = Some(Cursor { incarnation: Incarnation(1), position: position.clone() });
-    recent.push(Held { number: id as u64, message: Arc::new(message), cursor, frames: Vec::new() }, position);
+    recent.push(Arc::new(message), position);
 }
 
 fn ids(recent: &Recent, channel: &str, from: &Position) -> Option<Vec<i64>> {
