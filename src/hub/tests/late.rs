@@ -59,6 +59,9 @@ async fn leaving_ends_it() {
     for way in ALL {
         let hub = hub(small());
         let mut c = connect(&hub, way).await;
+        // The channel stays while another listens.
+        let other = connect(&hub, way).await;
+        other.live(&hub, "a");
         shown(&hub, &c, "a", 6);
         emit(&hub, "a", 1);
         assert!(hub.leave(c.id, &name("a")));
