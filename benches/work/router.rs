@@ -1,7 +1,7 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use rowcast::domain::{LogRow, Op};
+use rowcast::domain::{LogRow, Op, Share};
 use rowcast::router::measured::Routes;
 
 use super::{Work, row_json};
@@ -40,5 +40,6 @@ fn row(n: usize, source: i32) -> LogRow {
         matched: Box::default(),
         channel: None,
         event: None,
+        share: Share::WHOLE,
     }
 }

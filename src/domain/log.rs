@@ -25,12 +25,13 @@ pub enum Op {
 }
 
 impl Op {
-    /// The log's one-letter form: `i u d t s c`.
+    /// The log's one-letter form: `i u v d t s c`, and `I U D` for batches (`unpack`). An older rowcast knows no `v` and no
+    /// batches; what it does not know it reports, so that nobody takes one thing for another.
     pub fn from_letter(letter: u8) -> Option<Self> {
         Some(match letter {
-            b'i' => Self::Insert,
-            b'u' => Self::Update,
-            b'd' => Self::Delete,
+            b'i' | b'I' => Self::Insert,
+            b'u' | b'v' | b'U' => Self::Update,
+            b'd' | b'D' => Self::Delete,
             b't' => Self::Truncate,
             b's' => Self::Send,
             b'c' => Self::Config,
@@ -51,7 +52,8 @@ impl Op {
     }
 }
 
-/// One row of `rowcast.event`. `new` and `old` are JSON objects as Postgres wrote them (numbers keep their text).
+/// One change of a row, or one message: a row of `rowcast.event`, or a part of one that holds a batch. `new` and `old` are JSON
+/// objects with values as Postgres wrote them (numbers keep their text).
 #[derive(Clone, Debug)]
 pub struct LogRow {
     pub id: i64,
@@ -62,6 +64,7 @@ pub struct LogRow {
     pub source: i32,
     pub op: Op,
     pub new: Option<Bytes>,
+    /// Of an update only where it may have belonged to other channels than `new`.
     pub old: Option<Bytes>,
     /// Ids of the routes with a `when` whose condition held. A negative id: the condition could not be
     /// evaluated (somebody changed the table since), and counts as held.
@@ -69,24 +72,44 @@ pub struct LogRow {
     /// Only with `Op::Send`.
     pub channel: Option<Box<str>>,
     pub event: Option<Box<str>>,
+    pub share: Share,
+}
+
+/// Which of the message numbers of its row in the log are a change's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    first: u16,
+    last: u16,
+}
+
+impl Share {
+    /// Of a row that is no batch.
+    pub const WHOLE: Self = Self { first: 0, last: PARTS - 1 };
+
+    /// Of the `n`-th of `of` changes of a batch: `n < of <= PARTS`.
+    pub(super) fn of_batch(n: usize, of: usize) -> Self {
+        let each = usize::from(PARTS) / of;
+        Self { first: (n * each) as u16, last: ((n + 1) * each - 1) as u16 }
+    }
 }
 
 impl LogRow {
     /// The number of the row's `part`-th message: the `id` of stamps and positions. One row may lead to several
     /// messages, and a client may be cut off between them, so a place in the stream counts messages, not rows.
-    /// Ids below 2^53; the parts of a row beyond 1,023 share a number.
+    /// Ids below 2^53; a row has 1,024 numbers, a change of a batch its share of them, and further parts share the last.
+    /// Capture makes batches no larger than leaves each change two numbers for each of its routes.
     pub fn message_number(&self, part: u16) -> i64 {
-        (self.id << PART_BITS) | i64::from(part).min(LAST_PART)
+        (self.id << PART_BITS) | i64::from(self.share.first.saturating_add(part).min(self.share.last))
     }
 
-    /// At or beyond every message of this row, before those of the next.
+    /// At or beyond every message of this change, before those of the next.
     pub fn last_number(&self) -> i64 {
-        (self.id << PART_BITS) | LAST_PART
+        (self.id << PART_BITS) | i64::from(self.share.last)
     }
 }
 
 const PART_BITS: u32 = 10;
-const LAST_PART: i64 = (1 << PART_BITS) - 1;
+pub(super) const PARTS: u16 = 1 << PART_BITS;
 
 /// What travels from the listener to the router, in order.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use tokio_postgres::{Row, RowStream, Statement};
 
 use super::ListenerError;
 use super::config::Config;
-use super::rows::{AsParameter, HEADER_AT, Header, Slots, Token, json_bytes, log_row};
+use super::rows::{AsParameter, HEADER_AT, Header, Slots, Token, json_bytes, log_rows};
 use super::session::Session;
 use super::stats::{Stats, add};
 use crate::domain::{Feed, Incarnation, LogRow, Snapshot, Xid};
@@ -166,20 +166,21 @@ impl Drainer {
             }
             let cur = cut.as_ref().map_or_else(|| Arc::new(header.snapshot), |cut| cut.cur.clone());
             let (mut piece, mut piece_bytes, mut fetched) = (Vec::new(), 0, 0);
+            // What a row of the log holds stays in one piece: a drain is resumed behind a row, not within it.
             while let Some(row) = rows.next(session).await? {
-                let Some(row) = log_row(&row)? else { continue };
                 if piece.len() >= self.rows_max || piece_bytes >= self.bytes_max {
                     piece_bytes = 0;
+                    rows_passed += piece.len() as u64;
                     if !self.pass(take(&mut piece), &cur, false).await? {
                         return Ok(Drained::Stalled);
                     }
                 }
-                fetched += 1;
-                piece_bytes += size_of::<LogRow>() + json_bytes(&row);
-                piece.push(row);
+                let held = piece.len();
+                fetched += i64::from(log_rows(&row, &mut piece)?);
+                piece_bytes += piece[held..].iter().map(|row| size_of::<LogRow>() + json_bytes(row)).sum::<usize>();
             }
-            let last = cut.is_none() || self.page != Some(fetched as i64);
-            rows_passed += fetched;
+            rows_passed += piece.len() as u64;
+            let last = cut.is_none() || self.page != Some(fetched);
             let silent = fetched == 0 && cut.is_none() && !pass_empty && !self.empty_is_due(&cur);
             if silent {
                 self.arrive(cur);

@@ -24,6 +24,8 @@ pub enum ListenerError {
     Incarnation(String),
     #[error("event {id} has the unknown operation '{letter}': is this rowcast older than the schema?")]
     Op { id: i64, letter: char },
+    #[error("event {id} is {cause}: is this rowcast older than the schema?")]
+    Batch { id: i64, cause: crate::domain::UnpackError },
     #[error("the server gave no answer for {after_ms} ms")]
     NoReply { after_ms: u64 },
     #[error("no ring came back: LISTEN does not work through a transaction pooler, set LISTEN_DATABASE_URL")]

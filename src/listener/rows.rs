@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::ListenerError;
-use crate::domain::{LogRow, Op, Snapshot, Xid};
+use crate::domain::{LogRow, Op, Share, Snapshot, Xid, unpack};
 
 type Caught = Box<dyn Error + Sync + Send>;
 
@@ -42,12 +42,12 @@ impl Header {
 /// Columns of `drain.sql`; the header's start after these.
 pub(super) const HEADER_AT: usize = 10;
 
-/// `None`: the row is the header.
-pub(super) fn log_row(row: &Row) -> Result<Option<LogRow>, ListenerError> {
-    let Some(id) = row.try_get::<_, Option<i64>>(0)? else { return Ok(None) };
+/// Gives `out` what a row of the log holds. False: it is the header.
+pub(super) fn log_rows(row: &Row, out: &mut Vec<LogRow>) -> Result<bool, ListenerError> {
+    let Some(id) = row.try_get::<_, Option<i64>>(0)? else { return Ok(false) };
     let letter = row.try_get::<_, i8>(4)? as u8;
     let op = Op::from_letter(letter).ok_or(ListenerError::Op { id, letter: letter.into() })?;
-    Ok(Some(LogRow {
+    let row = LogRow {
         id,
         xid: row.try_get::<_, Xid8>(1)?.0,
         at_us: row.try_get::<_, Micros>(2)?.0,
@@ -58,7 +58,10 @@ pub(super) fn log_row(row: &Row) -> Result<Option<LogRow>, ListenerError> {
         matched: row.try_get::<_, Option<Vec<i32>>>(7)?.unwrap_or_default().into(),
         channel: row.try_get(8)?,
         event: row.try_get(9)?,
-    }))
+        share: Share::WHOLE,
+    };
+    unpack(letter, row, out).map_err(|cause| ListenerError::Batch { id, cause })?;
+    Ok(true)
 }
 
 pub(super) fn json_bytes(row: &LogRow) -> usize {

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 
+use crate::domain::json::{after, blank, string, value};
+
 /// The top-level members of a row image, in the order in which Postgres wrote them; values are raw text. Read only as far
 /// as somebody asks: the columns that keys are made of mostly stand at the front.
 pub struct Fields<'a> {
@@ -116,55 +118,6 @@ fn member(json: &[u8], at: usize) -> Option<(Member<'_>, usize)> {
     let value_at = blank(json, after(json, name_end, b':')?);
     let value_end = value(json, value_at)?;
     Some((Member { name: &json[name_at..name_end], value: &json[value_at..value_end] }, value_end))
-}
-
-/// Behind `byte`, which must come next.
-fn after(json: &[u8], at: usize, byte: u8) -> Option<usize> {
-    let at = blank(json, at);
-    (*json.get(at)? == byte).then_some(at + 1)
-}
-
-fn blank(json: &[u8], mut at: usize) -> usize {
-    while json.get(at).is_some_and(u8::is_ascii_whitespace) {
-        at += 1;
-    }
-    at
-}
-
-/// The end of the string that begins here.
-fn string(json: &[u8], at: usize) -> Option<usize> {
-    let mut at = after(json, at, b'"')?;
-    loop {
-        match json.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-}
-
-/// The end of the value that begins here.
-fn value(json: &[u8], at: usize) -> Option<usize> {
-    let mut end = at;
-    let mut depth = 0;
-    loop {
-        match json.get(end)? {
-            b'"' => end = string(json, end)?,
-            b'{' | b'[' => (depth, end) = (depth + 1, end + 1),
-            b'}' | b']' if depth > 0 => (depth, end) = (depth - 1, end + 1),
-            b',' | b'}' | b']' if depth == 0 => break,
-            byte if depth == 0 && byte.is_ascii_whitespace() => break,
-            _ => {
-                end += 1;
-                continue;
-            }
-        }
-        // What has just closed was the value, unless it is within another.
-        if depth == 0 {
-            break;
-        }
-    }
-    (end > at).then_some(end)
 }
 
 #[cfg(test)]

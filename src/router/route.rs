@@ -132,6 +132,8 @@ impl<'r> Case<'_, 'r> {
         let template = &self.route.template;
         let new = self.images.new.as_ref().and_then(|i| i.fill(template));
         let old = match (&self.images.old, &self.images.new) {
+            // Recorded only where it may have belonged to other channels.
+            (None, _) if self.row.op == Op::Update => new.clone(),
             (Some(old), Some(now)) if old.fills_as(now, template) => new.clone(),
             (old, _) => old.as_ref().and_then(|i| i.fill(template)),
         };
@@ -283,6 +285,7 @@ mod tests {
             matched: Box::default(),
             channel: None,
             event: None,
+            share: crate::domain::Share::WHOLE,
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
 use super::{Store, StoreError};
-use crate::domain::{Incarnation, LogRow, Op, Snapshot, Xid};
+use crate::domain::{Incarnation, LogRow, Op, Share, Snapshot, Xid, unpack};
 
 /// A version of a route: valid for log ids from `since` up to, not including, `until`.
 #[derive(Clone, Debug)]
@@ -59,8 +59,8 @@ impl Store {
         .await
     }
 
-    /// Calls `each` with the rows that `upto` sees and `after` does not, in id order, as they come from ONE statement,
-    /// until it answers `Break` or `limit` have come. Returns how many were read.
+    /// Calls `each` with the changes that `upto` sees and `after` does not, in id order, as they come from ONE statement,
+    /// until it answers `Break` or `limit` have come. Returns how many were read; that may be more, as a batch is read whole.
     pub async fn log_after(
         &self,
         after: &Snapshot,
@@ -71,10 +71,10 @@ impl Store {
         let read = async {
             let query = sqlx::query_file!("sql/store/log_after.sql", after.to_string(), upto.to_string(), limit);
             let mut rows = query.fetch(&self.pool);
-            let mut count = 0;
+            let (mut count, mut changes) = (0, Vec::new());
             while let Some(r) = rows.try_next().await? {
-                count += 1;
-                let op = r.op.bytes().next().and_then(Op::from_letter);
+                let letter = r.op.bytes().next().unwrap_or_default();
+                let op = Op::from_letter(letter);
                 let row = LogRow {
                     id: r.id,
                     xid: r.xid as Xid,
@@ -86,8 +86,12 @@ impl Store {
                     matched: r.matched.unwrap_or_default().into(),
                     channel: r.channel.map(Into::into),
                     event: r.event.map(Into::into),
+                    share: Share::WHOLE,
                 };
-                if each(row).is_break() {
+                unpack(letter, row, &mut changes)
+                    .map_err(|cause| StoreError::Answer(format!("log row {} that is {cause}", r.id)))?;
+                count += changes.len();
+                if changes.drain(..).any(|change| each(change).is_break()) || count as i64 >= limit {
                     break;
                 }
             }

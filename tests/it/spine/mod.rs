@@ -1,5 +1,6 @@
 //! The whole way: a committed row reaches every subscriber.
 
+mod bulk;
 mod clocks;
 mod events;
 mod faults;

@@ -37,9 +37,16 @@ async fn both_ways_of_capture_record_the_same() {
             let mut lines = Vec::new();
             for table in [format!("row{i}"), format!("set{i}")] {
                 db.exec(&statement.replace('T', &table)).await;
-                // Each route has an id of its own.
                 let mut seen: Vec<_> = captured(&db).await;
                 for line in &mut seen {
+                    // Row by row, the old row of an update that stays in its channel is recorded, too, and means nothing.
+                    if let Some((new, rest)) = line.clone().split_once(" < ")
+                        && let Some((old, matched)) = rest.split_once('}')
+                        && key_of(new) == key_of(old)
+                    {
+                        *line = format!("{new}{matched}");
+                    }
+                    // Each route has an id of its own.
                     if let Some(at) = line.rfind(" {").filter(|_| line.ends_with('}') && !line.ends_with("\"}")) {
                         let route = line[at..].replace(|c: char| c.is_ascii_digit(), "");
                         if !line[at..].contains('"') {
@@ -58,6 +65,10 @@ async fn both_ways_of_capture_record_the_same() {
         }
         assert!(total > 10, "{option}: {total} events");
     }
+}
+
+fn key_of(image: &str) -> Option<&str> {
+    image.split_once("\"id\":")?.1.split([',', '}']).next()
 }
 
 #[tokio::test]
@@ -102,13 +113,11 @@ async fn many_rows_in_one_statement_keep_their_order() {
          insert into t select g, 0 from generate_series(1, 20000) g; update t set v = id",
     )
     .await;
-    let wrong = "select count(*)::text from rowcast.event
-                  where op = 'u' and (new ->> 'id' <> old ->> 'id' or new ->> 'v' <> new ->> 'id')";
-    assert_eq!(db.text(wrong).await, "0");
-    let order = "select bool_and(a < b)::text from (select (new ->> 'id')::int as b, lag((new ->> 'id')::int) over (order by id) as a
-                   from rowcast.event where op = 'u') x";
-    assert_eq!(db.text(order).await, "true");
-    assert_eq!(db.text("select count(*)::text from rowcast.event where op = 'u'").await, "20000");
+    let lines = captured(&db).await;
+    let ids = 1..=20000;
+    let expected = ids.clone().map(|id| format!(r#"i {{"id":{id},"v":0}}"#));
+    let expected: Vec<_> = expected.chain(ids.map(|id| format!(r#"u {{"id":{id},"v":{id}}}"#))).collect();
+    assert!(lines == expected, "{} lines, such as {:?}", lines.len(), lines.first());
 }
 
 #[tokio::test]

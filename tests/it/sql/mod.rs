@@ -1,5 +1,6 @@
 //! Schema `rowcast` as its users meet it: what each statement leaves in the log, and what is refused with which sentence.
 
+mod batches;
 mod bell;
 mod bulk;
 mod channels;
@@ -14,6 +15,8 @@ mod send;
 mod trees;
 mod watch;
 
+use bytes::Bytes;
+use rowcast::domain::{LogRow, Op, Share, unpack};
 use sqlx::postgres::PgDatabaseError;
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -23,10 +26,40 @@ use crate::kit::TestDb;
 async fn captured(db: &TestDb<'_>) -> Vec<String> {
     let rows = db.texts(
         "with gone as (delete from rowcast.event where source > 0 returning *)
-         select op::text || coalesce(' ' || new::text, '') || coalesce(' < ' || old::text, '') || coalesce(' ' || matched::text, '')
-           from gone order by id",
+         select json_build_array(id, op, new::text, old::text, matched)::text from gone order by id",
     );
-    rows.await.into_iter().map(|line| line.expect("no null in it")).collect()
+    rows.await.into_iter().flat_map(|row| lines(&row.expect("no null"))).collect()
+}
+
+/// The events that a row of the log holds, as the router gets them.
+fn lines(row: &str) -> Vec<String> {
+    type Stored = (i64, char, Option<String>, Option<String>, Option<Vec<i32>>);
+    let (id, letter, new, old, matched): Stored = serde_json::from_str(row).expect(row);
+    let row = LogRow {
+        id,
+        xid: 0,
+        at_us: 0,
+        source: 1,
+        op: Op::from_letter(letter as u8).expect(row),
+        new: new.map(Into::into),
+        old: old.map(Into::into),
+        matched: matched.unwrap_or_default().into(),
+        channel: None,
+        event: None,
+        share: Share::WHOLE,
+    };
+    let mut events = Vec::new();
+    unpack(letter as u8, row, &mut events).expect("a batch that can be read");
+    let text = |lead: &str, image: Option<Bytes>| {
+        image.map_or(String::new(), |image| format!("{lead}{}", String::from_utf8(image.into()).expect("UTF-8")))
+    };
+    let line = |event: LogRow| {
+        let matched: Vec<String> = event.matched.iter().map(i32::to_string).collect();
+        let matched = if matched.is_empty() { String::new() } else { format!(" {{{}}}", matched.join(",")) };
+        let letter = &event.op.name()[..1];
+        format!("{letter}{}{}{matched}", text(" ", event.new), text(" < ", event.old))
+    };
+    events.into_iter().map(line).collect()
 }
 
 /// A session of its own: what it has prepared and cached is the test's subject.

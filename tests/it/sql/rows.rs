@@ -56,7 +56,7 @@ async fn values_keep_their_text() {
         for bulk in [false, true] {
             let t = format!("t{i}_{bulk}");
             db.exec(&format!(
-                "set timezone = 'UTC'; create table {t} (id int, v {kind}); select rowcast.watch('{t}', 'x', bulk => {bulk});
+                "set timezone = 'UTC'; create table {t} (id int, v {kind}); select rowcast.watch('{t}', 'x:{{id}}', bulk => {bulk});
                  insert into {t} values (1, {literal}); update {t} set id = id; update {t} set id = 2"
             ))
             .await;
