@@ -40,7 +40,9 @@ async fn run(ours: &Runtime, events: usize, rounds: usize, subscribed: &[usize])
                               placed_at timestamptz, note text);
          insert into orders select i, i % {CHANNELS}, 'placed', i / 100.0, now(), 'leave it at the door' \
            from generate_series(1, {events}) i;
-         select rowcast.watch('orders', 'customer:{{customer}}')"
+         select rowcast.watch('orders', 'customer:{{customer}}');
+         -- All rounds together are more than the default bound, past which nothing is recorded.
+         select setval('rowcast.log_bytes_max', 1::bigint << 40)"
     ))
     .await?;
     let one = "update orders set total = total + 1";
