@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::kit::{http_client, wait_until};
-use crate::native::world::{Server, Settings};
+use crate::native::server::{Server, Settings};
 
 async fn ready(server: &Server) -> (u16, Value) {
     let response = http_client().get(server.url("/readyz")).send().await.expect("an answer");

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::kit::{http_client, patiently, sse, wait_until, ws};
-use crate::native::world::{Server, Settings};
+use crate::native::server::{Server, Settings};
 
 /// A server for which this machine is an address like others.
 async fn server(http: http::Config) -> Server {

@@ -3,7 +3,7 @@
 use reqwest::Response;
 
 use crate::kit::http_client;
-use crate::native::world::Server;
+use crate::native::server::Server;
 
 async fn get(server: &Server, path: &str) -> Response {
     http_client().get(server.url(path)).send().await.expect("an answer")

@@ -6,7 +6,8 @@ use rowcast::http;
 use serde_json::{Value, json};
 
 use crate::kit::{http_client, patiently};
-use crate::native::world::{Server, Settings, all_of};
+use crate::native::server::{Server, Settings};
+use crate::native::world::all_of;
 
 async fn get(server: &Server, path: &str) -> (StatusCode, Value) {
     let response = patiently(path, http_client().get(server.url(path)).send()).await.expect("an answer");

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::kit::{Binary, http_client, patiently, wait_until, ws};
-use crate::native::world::{Server, Settings};
+use crate::native::server::{Server, Settings};
 
 /// 500 connections whose headers never end, and a client that sends 100,000 frames as fast as they are taken, cut off
 /// for it or not: a subscriber has each event when it is said, and newcomers come in.

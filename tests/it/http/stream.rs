@@ -6,7 +6,8 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::kit::sse::{Block, Client};
 use crate::kit::{patiently, wait_until};
-use crate::native::world::{Server, all_of};
+use crate::native::server::Server;
+use crate::native::world::all_of;
 
 fn frame(block: &Block) -> Value {
     serde_json::from_str(block.data.as_deref().expect("a block with data")).expect("JSON")
@@ -125,7 +126,7 @@ async fn the_header_counts_before_the_query_and_either_resumes() {
 #[tokio::test]
 async fn where_one_channel_cannot_be_resumed_all_start_fresh() {
     let hub = rowcast::hub::Config { recent_items_max: 0, ..Default::default() };
-    let server = Server::with(crate::native::world::Settings { hub, ..Default::default() }).await;
+    let server = Server::with(crate::native::server::Settings { hub, ..Default::default() }).await;
     let old = server.world.cursor();
     server.world.say("a", "1");
     server.world.rotate();

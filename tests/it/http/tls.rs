@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::kit::{Binary, Dir, http_client, patiently, wait_until, ws};
-use crate::native::world::{Server, Settings};
+use crate::native::server::{Server, Settings};
 
 /// A certificate that is its own root.
 struct Pair {

@@ -7,7 +7,8 @@ use rowcast::{connection, hub};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::world::{Server, Settings, all_of, distinct};
+use super::server::{Server, Settings};
+use super::world::{all_of, distinct};
 use crate::kit::wait_until;
 
 #[tokio::test]

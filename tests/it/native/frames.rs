@@ -4,7 +4,7 @@ use rowcast::connection;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::world::{Server, Settings};
+use super::server::{Server, Settings};
 use crate::kit::ws;
 
 #[tokio::test]

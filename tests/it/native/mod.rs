@@ -3,5 +3,6 @@
 mod commands;
 mod frames;
 mod resume;
+pub mod server;
 mod start_over;
 pub mod world;

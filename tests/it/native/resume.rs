@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use rowcast::{connection, hub};
 use serde_json::json;
 
-use super::world::{Server, Settings, all_of};
+use super::server::{Server, Settings};
+use super::world::all_of;
 use crate::kit::{patiently, sse, ws};
 
 async fn resume(server: &Server, channel: &str, cursor: &str) -> ws::Client {

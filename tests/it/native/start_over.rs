@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::world::{Server, all_of};
+use super::server::Server;
+use super::world::all_of;
 
 #[tokio::test]
 async fn every_subscription_starts_over_with_the_new_stream() {
