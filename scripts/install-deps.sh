@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what a Debian or Ubuntu machine with Rust lacks to build and test rowcast: a C compiler for one
-# dependency, the Postgres server binaries, which rowcast starts itself (no database service is set up), and, only for
-# tests, Chromium (the pages), Python with venv (an application in Django, which the test gets from PyPI) and Node
-# with npm (the examples in JavaScript, with React and Vue from npm), and on Linux valgrind (counts instructions).
-# Does nothing where all is there. Runs as root or with sudo.
+# Installs what a Debian or Ubuntu machine with Rust lacks to build and test rowcast: a C compiler and make for two
+# dependencies (cryptography; on Linux the allocator), the Postgres server binaries, which rowcast starts itself (no
+# database service is set up), and, only for tests, Chromium (the pages), Python with venv (an application in Django,
+# which the test gets from PyPI) and Node with npm (the examples in JavaScript, with React and Vue from npm), and on Linux
+# valgrind (counts instructions). Does nothing where all is there. Runs as root or with sudo.
 set -euo pipefail
 
 has_postgres() {
@@ -32,14 +32,14 @@ has_valgrind() {
     [[ $(uname -s) != Linux ]] || command -v valgrind >/dev/null
 }
 
-if dir=$(has_postgres) && command -v cc >/dev/null && found=$(browser) && has_venv && has_node && has_valgrind; then
-    echo "Nothing to install: Postgres is in $dir, the C compiler is $(command -v cc), Chromium is $found, Python has venv, Node has npm, valgrind is there."
+if dir=$(has_postgres) && command -v cc >/dev/null && command -v make >/dev/null && found=$(browser) && has_venv && has_node && has_valgrind; then
+    echo "Nothing to install: Postgres is in $dir, the C compiler is $(command -v cc), make is there, Chromium is $found, Python has venv, Node has npm, valgrind is there."
     exit
 fi
 
 if ! command -v apt-get >/dev/null; then
-    echo "No apt-get here. Install by hand: a C compiler, the Postgres server, Chromium, Python 3 and Node, such as" >&2
-    echo "  Fedora: dnf install gcc postgresql-server chromium python3 nodejs valgrind      macOS: brew install postgresql chromium python node" >&2
+    echo "No apt-get here. Install by hand: a C compiler, make, the Postgres server, Chromium, Python 3 and Node, such as" >&2
+    echo "  Fedora: dnf install gcc make postgresql-server chromium python3 nodejs valgrind      macOS: brew install postgresql chromium python node" >&2
     exit 1
 fi
 
@@ -58,6 +58,7 @@ echo "Reading the package lists"
 ${as_root[@]+"${as_root[@]}"} apt-get update -q
 
 command -v cc >/dev/null || install gcc libc6-dev
+command -v make >/dev/null || install make
 browser >/dev/null || install chromium
 has_venv || install python3-venv
 has_node || install nodejs npm
