@@ -4,7 +4,8 @@
 //!   Following ──elected──▶ Polling ──enough empty drains, K granted, one more drain──▶ Armed (asleep)
 //!       ▲                   │  ▲  ▲ refused: a silent writer is in flight; poll on,        │
 //!       └──stepped down─────┘  │  └─ with growing pauses                                  │ ring: drain,
-//!                              └───────── more rings than wake_rings_per_s: K released ────┘ stay armed
+//!                              └─ more rings than wake_rings_per_s, or one writer waits ───┘ stay armed
+//!                                 for another to have rung: K released
 //! ```
 //!
 //! K is an advisory lock. Armed: the leader's session holds it exclusively, so that no writer can take it shared, and
@@ -31,11 +32,23 @@ pub(super) struct Bell {
 enum State {
     Following,
     Polling { empty: u32, enough: u32, pause: Duration },
-    Armed { since: Instant, rings: u64 },
+    Armed { since: Instant, rings: u64, looked: bool },
+}
+
+/// What rings ask for besides a drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rung {
+    Calm,
+    /// See whether writers wait for each other.
+    Look,
+    /// Release K and poll.
+    TooOften,
 }
 
 /// The rate of rings is looked at over this long.
 const WINDOW: Duration = Duration::from_millis(250);
+/// So many in one window may be writers that wait for each other.
+const LOOK: u64 = 5;
 
 impl Bell {
     pub fn new(config: &Config) -> Self {
@@ -86,7 +99,7 @@ impl Bell {
 
     /// K is ours: drain once more, then wait for rings.
     pub fn armed(&mut self, now: Instant) {
-        self.state = State::Armed { since: now, rings: 0 };
+        self.state = State::Armed { since: now, rings: 0, looked: false };
     }
 
     /// K was refused.
@@ -96,14 +109,18 @@ impl Bell {
         }
     }
 
-    /// Rings came; true: too many, release K and poll.
-    pub fn rung(&mut self, count: u64, now: Instant) -> bool {
-        let State::Armed { since, rings } = &mut self.state else { return false };
+    /// A transaction that rings keeps others that ring from committing until it has: where that takes long, for a disk or
+    /// a standby far away, they never exceed any rate. So the rate is not all that is looked at.
+    pub fn rung(&mut self, count: u64, now: Instant) -> Rung {
+        let State::Armed { since, rings, looked } = &mut self.state else { return Rung::Calm };
         if now.duration_since(*since) > WINDOW {
-            (*since, *rings) = (now, 0);
+            (*since, *rings, *looked) = (now, 0, false);
         }
         *rings += count;
-        *rings as f64 > f64::from(self.rings_per_s) * WINDOW.as_secs_f64()
+        if *rings as f64 > f64::from(self.rings_per_s) * WINDOW.as_secs_f64() {
+            return Rung::TooOften;
+        }
+        if *rings < LOOK || std::mem::replace(looked, true) { Rung::Calm } else { Rung::Look }
     }
 
     /// K was released because of the rate: asleep again only when that has clearly fallen.
@@ -155,12 +172,12 @@ mod tests {
         for (gap_ms, lets_go) in [(20, false), (11, false), (9, true), (1, true)] {
             let mut bell = bell();
             bell.armed(start);
-            let rung = (1..200).any(|i| bell.rung(1, start + gap_ms * i * MS));
+            let rung = (1..200).any(|i| bell.rung(1, start + gap_ms * i * MS) == Rung::TooOften);
             assert_eq!(rung, lets_go, "a ring each {gap_ms} ms");
         }
         let mut bell = bell();
         bell.armed(start);
-        assert!(bell.rung(26, start), "a burst");
+        assert_eq!(bell.rung(26, start), Rung::TooOften, "a burst");
         bell.released();
         assert!(!(0..9).any(|_| bell.drained(0)) && bell.drained(0), "asleep again after 20 ms without an event");
     }
@@ -170,6 +187,17 @@ mod tests {
         let mut bell = bell();
         bell.follow();
         assert_eq!((bell.is_leader(), bell.pause(), bell.drained(0)), (false, None, false));
-        assert!(!bell.rung(1_000, Instant::now()));
+        assert_eq!(bell.rung(1_000, Instant::now()), Rung::Calm);
+    }
+
+    #[test]
+    fn looks_once_in_each_window_that_has_several_rings() {
+        let start = Instant::now();
+        let looks = |gap_ms: u32| {
+            let mut bell = bell();
+            bell.armed(start);
+            (1..=1_000 / gap_ms).filter(|i| bell.rung(1, start + gap_ms * *i * MS) == Rung::Look).count()
+        };
+        assert_eq!([100, 60, 50, 20, 11].map(looks), [0, 2, 3, 4, 4]);
     }
 }

@@ -10,8 +10,8 @@ pub struct Config {
     pub empty_drains_before_sleep: u32,
     /// Longest pause between tries to fall asleep while a silent writer is in flight.
     pub arm_backoff_ms_max: u64,
-    /// Up to this rate it drains on each ring and keeps the doorbell; above it lets go and polls, which writers
-    /// do not notice.
+    /// Up to this rate, and while no writer waits for another one to have rung, it drains on each ring and keeps the
+    /// doorbell; else it lets go and polls, which writers do not notice.
     pub wake_rings_per_s: u32,
     /// A drain this long after the last one, ring or no ring. `Stats::rows_found_by_safety_poll` counts what only it
     /// found. Also how soon a follower notices that the leader is gone.
@@ -59,7 +59,7 @@ impl Default for Config {
             drain_interval_ms: 2,
             empty_drains_before_sleep: 3,
             arm_backoff_ms_max: 20,
-            wake_rings_per_s: 100,
+            wake_rings_per_s: 250,
             safety_poll_ms: 2_000,
             heartbeat_ms: 5_000,
             leader_stale_ms: 15_000,

@@ -80,6 +80,7 @@ pub(super) struct Statements {
     pub arm: Statement,
     pub disarm: Statement,
     pub ring: Statement,
+    pub writers_wait: Statement,
 }
 
 /// What the reader of the socket hears.
@@ -286,6 +287,7 @@ impl Asked<'_> {
             arm: self.wait(self.client.prepare(include_str!("../../sql/listener/arm.sql"))).await?,
             disarm: self.wait(self.client.prepare(include_str!("../../sql/listener/disarm.sql"))).await?,
             ring: self.wait(self.client.prepare(include_str!("../../sql/listener/ring.sql"))).await?,
+            writers_wait: self.wait(self.client.prepare(include_str!("../../sql/listener/writers_wait.sql"))).await?,
         })
     }
 }

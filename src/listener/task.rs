@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_postgres::error::SqlState;
 
 use super::backoff::Backoff;
-use super::bell::Bell;
+use super::bell::{Bell, Rung};
 use super::config::Config;
 use super::drain::{Drained, Drainer, room};
 use super::error::explained;
@@ -134,6 +134,8 @@ struct Duty {
     ping_at: Instant,
     /// Rows that the safety poll found, and until when their ring may still come.
     suspects: Option<(u64, Instant)>,
+    /// Whether writers wait for each other is to be looked at.
+    look: bool,
 }
 
 /// A ring that comes this long after the safety poll found its rows was only overtaken, not lost.
@@ -170,6 +172,7 @@ impl Task {
             heartbeat_at: now + self.ms(self.config.heartbeat_ms),
             ping_at: now + self.ms(self.config.ping_interval_ms),
             suspects: None,
+            look: false,
         };
         self.heartbeat(session, &mut duty).await?;
         ring(session, "instance").await?;
@@ -209,8 +212,11 @@ impl Task {
         let rings = session.ears.take_rings();
         if rings > 0 {
             duty.suspects = None;
-            if duty.bell.rung(rings, now) {
-                self.let_go(session, duty).await?;
+            match duty.bell.rung(rings, now) {
+                Rung::Calm => {}
+                // After the drain that was rung for.
+                Rung::Look => duty.look = true,
+                Rung::TooOften => self.let_go(session, duty).await?,
             }
         }
         if let Some((rows, _)) = duty.suspects.take_if(|(_, until)| *until <= now) {
@@ -242,6 +248,10 @@ impl Task {
         } else if now >= duty.ping_at {
             session.wait(session.client.check_connection()).await?;
             duty.ping_at = Instant::now() + self.ms(self.config.ping_interval_ms);
+        }
+        if std::mem::take(&mut duty.look) && duty.bell.is_armed() && self.writers_wait(session).await? {
+            self.let_go(session, duty).await?;
+            duty.drain_at = Some(Instant::now());
         }
         Ok(())
     }
@@ -345,6 +355,10 @@ impl Task {
             );
         }
         Ok(fills)
+    }
+
+    async fn writers_wait(&self, session: &Session) -> Result<bool, ListenerError> {
+        Ok(session.wait(session.client.query_one(&session.statements.writers_wait, &[])).await?.try_get(0)?)
     }
 
     async fn let_go(&mut self, session: &Session, duty: &mut Duty) -> Result<(), ListenerError> {

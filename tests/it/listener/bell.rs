@@ -3,9 +3,10 @@
 use rowcast::domain::Snapshot;
 use rowcast::listener::Config;
 use sqlx::postgres::PgListener;
+use tokio::task::JoinSet;
 
-use super::{Tap, ask, beltless, notes, run};
-use crate::kit::{TestDb, patiently, wait_until};
+use super::{Tap, ask, beltless, make_notes, notes, run};
+use crate::kit::{OwnCluster, TestDb, patiently, wait_until};
 
 const ARM: &str = "select pg_try_advisory_lock(1381257, 1)::text";
 
@@ -34,6 +35,28 @@ async fn rung_too_often_it_lets_go_and_writers_ring_no_more() {
         wait_until("it lets go", async || tap.stats().bell_releases == round as u64).await;
     }
     assert_eq!(tap.stats().rings, 5);
+}
+
+/// Each commit takes 20 ms, and those that ring take turns: at fifty a second no limit of the rate is ever reached.
+#[tokio::test]
+async fn writers_that_wait_for_each_other_are_let_go() {
+    let pg = OwnCluster::with(&[("fsync", "on"), ("commit_siblings", "0"), ("commit_delay", "20000")]);
+    let db = TestDb::on(&pg).await;
+    make_notes(&db).await;
+    let mut tap = Tap::live(Config { wake_rings_per_s: 1_000_000, ..beltless() }, &db.url()).await;
+    tap.armed().await;
+    let mut writers = JoinSet::new();
+    for _ in 0..4 {
+        let mut writer = db.connect().await;
+        writers.spawn(async move {
+            loop {
+                run(&mut writer, "insert into note values ('x')").await;
+            }
+        });
+    }
+    tap.until("notes that were not rung for", |stream| stream.rows.len() > 50).await;
+    wait_until("it lets go", async || tap.stats().bell_releases > 0).await;
+    writers.shutdown().await;
 }
 
 #[tokio::test]
