@@ -38,6 +38,8 @@ pub use proxy::Proxy;
 pub use report::Report;
 pub use storm::{Storm, run as storm};
 
+/// Of a writer of the load alone, which shall be the same from minute to minute whatever the machine could do.
+const PACE: Duration = Duration::from_millis(250);
 /// Everybody has heard the end by then, however much there is to catch up.
 const SETTLES_WITHIN: Duration = Duration::from_secs(240);
 
@@ -51,7 +53,7 @@ pub struct Plan {
     pub program: PathBuf,
     /// For the cluster and the instances' logs.
     pub root: PathBuf,
-    /// Without, the load alone.
+    /// Without, the load alone, at a constant rate.
     pub faults: bool,
 }
 
@@ -77,8 +79,9 @@ pub async fn run(plan: &Plan, mut tell: impl FnMut(Duration)) -> Result<Report, 
         followers.spawn(async move { (role.clone(), follow(stage, role).await) });
     }
     let mut writers = JoinSet::new();
+    let pace = (!plan.faults).then_some(PACE);
     for n in 0..plan.writers as u64 {
-        writers.spawn(writer::write(stage.clone(), plan.seed.wrapping_add(1_000 + n), until));
+        writers.spawn(writer::write(stage.clone(), plan.seed.wrapping_add(1_000 + n), until, pace));
     }
     let breaking = plan.faults.then(|| {
         let (stage, tally, seed) = (stage.clone(), tally.clone(), plan.seed);

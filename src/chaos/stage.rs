@@ -207,7 +207,8 @@ impl Instance {
                 .env("ROWCAST_HUB_RECENT_ITEMS_MAX", self.recent_items_max.to_string())
                 // A replay that takes longer is told as a reset: that a machine is slow shall explain none.
                 .env("ROWCAST_STORE_STATEMENT_TIMEOUT_MS", "60000")
-                // Who is away for a minute and a half misses tens of thousands of rows, and must still get each.
+                // Who is away for a minute and a half misses a hundred thousand rows, and must still get each.
+                .env("ROWCAST_CONNECTION_REPLAY_EVENTS_MAX", "1000000")
                 .env("ROWCAST_CONNECTION_REPLAY_BYTES_MAX", (64 << 20).to_string())
                 .env("ROWCAST_HUB_LEAD_BYTES_MAX", (128 << 20).to_string())
                 .env("ROWCAST_ROUTER_REPLAY_ROWS_MAX", "2000000")

@@ -1,9 +1,10 @@
-//! Transactions of all kinds, one after another, until the time is over. What fails is rolled back: the table is
-//! the truth.
+//! Transactions of all kinds, one after another or at a constant rate, until the time is over. What fails is rolled back: the
+//! table is the truth.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_postgres::Client;
 
 use super::ChaosError;
@@ -18,11 +19,19 @@ pub struct Written {
     pub failed: u64,
 }
 
-pub async fn write(stage: Arc<Stage>, seed: u64, until: Instant) -> Written {
+/// One transaction in `pace`, and later none to make up for what a slow one took.
+pub async fn write(stage: Arc<Stage>, seed: u64, until: Instant, pace: Option<Duration>) -> Written {
     let mut seed = Seeded::new(seed);
     let mut written = Written::default();
     let mut client = None;
+    let mut beat = pace.map(interval);
+    if let Some(beat) = &mut beat {
+        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    }
     while Instant::now() < until {
+        if let Some(beat) = &mut beat {
+            beat.tick().await;
+        }
         let session = match client.take().filter(|c: &Client| !c.is_closed()) {
             Some(session) => session,
             None => match stage.connect().await {

@@ -30,7 +30,7 @@ pub struct Chaos {
     instances: u64,
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=64))]
     writers: u64,
-    /// The load alone
+    /// The load alone, at a constant rate
     #[arg(long)]
     no_faults: bool,
     /// Where the cluster and the instances' logs are
