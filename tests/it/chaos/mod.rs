@@ -1,9 +1,10 @@
 //! `rowcast chaos` in its short form. A minute of it is a step of CI of its own; hours are for whoever wants to be sure.
 
-use crate::kit::{Binary, Dir};
+use crate::kit::{Binary, Dir, install_tls};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_while_everything_breaks() {
+    install_tls();
     let dir = Dir::new("chaos");
     let plan = rowcast::chaos::Plan {
         seed: 7,

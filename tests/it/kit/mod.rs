@@ -18,4 +18,4 @@ pub use dir::Dir;
 pub use program::{Binary, Running};
 pub use rowcast::chaos::Proxy;
 pub use server::Server;
-pub use wait::{PATIENCE, http_client, patiently, wait_until};
+pub use wait::{PATIENCE, http_client, install_tls, patiently, wait_until};

@@ -1,4 +1,3 @@
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
 /// The longest that a test waits for anything.
@@ -21,11 +20,13 @@ pub async fn wait_until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// What `app` does before anything speaks TLS, for tests that do without it.
+pub fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default(); // somebody else's is as good
+}
+
 /// For plain HTTP to our own server.
 pub fn http_client() -> reqwest::Client {
-    static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default(); // somebody else's is as good
-    });
+    install_tls();
     reqwest::Client::builder().no_proxy().build().expect("a client without special wishes")
 }

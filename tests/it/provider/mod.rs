@@ -63,7 +63,7 @@ fn one(name: &str, url: &str, options: &str) -> Guarded {
 /// One for all tests: making it reads the system's certificates. None of their connections is kept open.
 fn client() -> reqwest::Client {
     static CLIENT: std::sync::LazyLock<reqwest::Client> = std::sync::LazyLock::new(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default(); // somebody else's is as good
+        crate::kit::install_tls();
         provider::client(&config("")).expect("a client")
     });
     CLIENT.clone()
