@@ -14,13 +14,17 @@ mod bare;
 mod channels;
 mod clients;
 mod fanout;
-
 mod matrix;
 mod measure;
 mod memory;
 mod program;
 
 use std::error::Error;
+
+/// As the program has it.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

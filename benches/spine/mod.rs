@@ -21,6 +21,11 @@ use rowcast::store::{MigrationSet, Store};
 use tokio::sync::mpsc;
 use tokio_postgres::{Client, NoTls};
 
+/// As the program has it.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Of the listener under test: it is locked out while the log fills.

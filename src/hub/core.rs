@@ -26,7 +26,7 @@ use super::lane::{ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
 use super::pace::Agenda;
 use super::recent::Recent;
 use super::slab::{Pages, Slab, push_tight};
-use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Pattern, Position, Snapshot};
+use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Pattern, Position, Snapshot, Target};
 
 pub struct Core {
     pub state: Mutex<State>,
@@ -305,6 +305,14 @@ impl State {
             shut: None,
             outgoing: std::iter::repeat_with(Vec::new).take(lanes).collect(),
             scratch: Vec::new(),
+        }
+    }
+
+    /// The one channel that a message is for, if anybody listens there.
+    pub fn find(&self, target: &Target) -> Option<u32> {
+        match target {
+            Target::One(name) => self.names.get(name).copied(),
+            Target::Family(_) => None,
         }
     }
 

@@ -20,14 +20,17 @@ impl Core {
         let Some((incarnation, position)) = state.stream.clone() else { return };
         let mut place = position;
         let mut within = false;
-        for message in batch.messages {
+        // With very many channels each lies in cold memory: fetched before the first is needed, they are waited for together.
+        let found: Vec<_> = batch.messages.iter().map(|message| state.find(&message.target)).collect();
+        found.iter().flatten().for_each(|&n| state.channels[n].touch());
+        for (message, found) in batch.messages.into_iter().zip(found) {
             if let Stamp::Log { id, .. } = message.stamp {
                 if !std::mem::replace(&mut within, true) {
                     place = Position { prev: batch.prev.clone(), cur: batch.cur.clone(), id };
                 }
                 place.id = id;
             }
-            self.deliver(state, incarnation, message, &place);
+            self.deliver(state, incarnation, message, found, &place);
         }
         state.stream = Some((incarnation, batch.after));
         self.push_out(state);
@@ -37,7 +40,8 @@ impl Core {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         let Some((incarnation, place)) = state.stream.clone() else { return };
-        self.deliver(state, incarnation, message, &place);
+        let found = state.find(&message.target);
+        self.deliver(state, incarnation, message, found, &place);
         self.push_out(state);
     }
 
@@ -86,16 +90,21 @@ impl Core {
         self.encode(form, scratch, |dialect, out| dialect.message(name.as_str(), &held.message, Some(&cursor), out))
     }
 
-    /// Gives one message its number, and to everybody whom it is for. `place`: where the stream is with it.
-    fn deliver(&self, state: &mut State, incarnation: Incarnation, message: Message, place: &Position) {
+    /// Gives one message its number, and to everybody whom it is for. `found`: its channel, if it is for one. `place`:
+    /// where the stream is with it.
+    fn deliver(
+        &self,
+        state: &mut State,
+        incarnation: Incarnation,
+        message: Message,
+        found: Option<u32>,
+        place: &Position,
+    ) {
         let number = state.number;
         state.number += 1;
-        let (one, many);
+        let many;
         let channels: &[u32] = match &message.target {
-            Target::One(name) => {
-                one = state.names.get(name).copied();
-                one.as_slice()
-            }
+            Target::One(_) => found.as_slice(),
             Target::Family(pattern) => {
                 let matching = state.names.iter().filter(|(name, _)| pattern.matches(name.as_str()).is_some());
                 many = matching.map(|(_, n)| *n).collect::<Vec<_>>();

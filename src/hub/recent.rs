@@ -1,20 +1,27 @@
 //! Recent events in memory, for clients that resume: complete back to a floor that rises as the oldest are dropped.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::domain::{ChannelName, Message, Pattern, Position, Snapshot, Stamp, Target};
 
-/// What an event costs beside its data: its own struct, its place in two queues, its share of the index.
-const OVERHEAD_BYTES: usize = 320;
+/// What an event costs beside its data: its own struct, and its place here.
+const OVERHEAD_BYTES: usize = 288;
+/// Chains of events whose channels' names have the same hash.
+const CHAINS: usize = 1 << 14;
 
+/// Events stand in the order of their dispatch; those of one channel are found by the chain that its name hashes to, from the
+/// newest back. So an event is remembered, and forgotten, without looking for its channel, which with very many channels
+/// lies in cold memory.
 #[derive(Default)]
 pub struct Recent {
     events: VecDeque<Remembered>,
-    /// The number of `events[0]`; numbers only grow.
+    /// The number of `events[0]`; numbers begin at 1 and only grow.
     first: u64,
-    by_channel: HashMap<ChannelName, VecDeque<u64>>,
+    hash: RandomState,
+    /// The newest of each chain; made with the first event.
+    newest: Box<[u64]>,
     /// Events for a whole family.
     families: VecDeque<(u64, Arc<Pattern>)>,
     bytes: usize,
@@ -28,6 +35,8 @@ struct Remembered {
     message: Arc<Message>,
     /// That of its own cursor.
     position: Position,
+    /// The number of the one before it in its chain; below `first`: there is none.
+    before: u64,
 }
 
 impl Remembered {
@@ -38,7 +47,7 @@ impl Remembered {
 
 impl Recent {
     pub fn new(items_max: usize, bytes_max: usize) -> Self {
-        Self { items_max, bytes_max, ..Self::default() }
+        Self { first: 1, items_max, bytes_max, ..Self::default() }
     }
 
     /// Forgets everything; the stream begins at `start`.
@@ -58,15 +67,20 @@ impl Recent {
     /// `position` is that of the event's own cursor.
     pub fn push(&mut self, message: Arc<Message>, position: Position) {
         let number = self.first + self.events.len() as u64;
-        match &message.target {
-            // Most have one event at a time.
-            Target::One(channel) => match self.by_channel.entry(channel.clone()) {
-                Entry::Occupied(mut own) => own.get_mut().push_back(number),
-                Entry::Vacant(none) => none.insert(VecDeque::with_capacity(1)).push_back(number),
-            },
-            Target::Family(pattern) => self.families.push_back((number, pattern.clone())),
-        }
-        let event = Remembered { message, position };
+        let before = match &message.target {
+            Target::One(channel) => {
+                let chain = self.chain(channel);
+                if self.newest.is_empty() {
+                    self.newest = vec![0; CHAINS].into();
+                }
+                std::mem::replace(&mut self.newest[chain], number)
+            }
+            Target::Family(pattern) => {
+                self.families.push_back((number, pattern.clone()));
+                0
+            }
+        };
+        let event = Remembered { message, position, before };
         self.bytes += event.bytes();
         self.events.push_back(event);
         while self.events.len() > self.items_max || self.bytes > self.bytes_max {
@@ -82,13 +96,16 @@ impl Recent {
         if !same_drain && !from.prev.covers(&floor.cur) {
             return None;
         }
-        let own = self.by_channel.get(channel);
         let mut numbers: Vec<u64> = Vec::new();
-        if let Some(own) = own {
-            // Snapshots are nested: the drains that `from` has wholly seen come first.
-            let seen = own.partition_point(|&n| self.get(n).is_some_and(|e| from.prev.covers(&e.position.cur)));
-            numbers.extend(own.range(seen..));
+        let mut at = self.newest.get(self.chain(channel)).copied().unwrap_or_default();
+        // Snapshots are nested: what `from` has wholly seen is older than what it has not.
+        while let Some(event) = self.get(at).filter(|e| !from.prev.covers(&e.position.cur)) {
+            if matches!(&event.message.target, Target::One(name) if name == channel) {
+                numbers.push(at);
+            }
+            at = event.before;
         }
+        numbers.reverse();
         let of_family = self.families.iter().filter(|(_, p)| p.matches(channel.as_str()).is_some()).map(|(n, _)| *n);
         let before = numbers.len();
         numbers.extend(of_family);
@@ -112,20 +129,16 @@ impl Recent {
         self.events.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
+    fn chain(&self, channel: &ChannelName) -> usize {
+        self.hash.hash_one(channel) as usize % CHAINS
+    }
+
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.events.pop_front() else { return };
         self.first += 1;
         self.bytes -= oldest.bytes();
-        match &oldest.message.target {
-            Target::One(channel) => {
-                if let Entry::Occupied(mut own) = self.by_channel.entry(channel.clone()) {
-                    own.get_mut().pop_front();
-                    if own.get().is_empty() {
-                        own.remove();
-                    }
-                }
-            }
-            Target::Family(_) => drop(self.families.pop_front()),
+        if let Target::Family(_) = oldest.message.target {
+            self.families.pop_front();
         }
         self.floor = Some(oldest.position);
     }

@@ -72,8 +72,36 @@ fn memory_says_how_far_it_reaches() {
     push(&mut recent, "a", &s1, &s2, 22, 4);
     push(&mut recent, "a", &s1, &s2, 23, 5);
     assert_eq!(ids(&recent, "a", &Position::at(s1)), None);
-    assert_eq!(recent.by_channel.len(), 1, "b has nothing left");
+    assert_eq!(ids(&recent, "b", &Position::at(s2.clone())), Some(vec![]), "b has nothing left");
     recent.begin(s2.clone());
     assert_eq!((recent.len(), recent.bytes()), (0, 0));
     assert_eq!(ids(&recent, "a", &Position::at(s2)), Some(vec![]));
+}
+
+/// So many channels that chains are shared, and dropped events behind those that are there.
+#[test]
+fn each_channel_has_its_own_events() {
+    let channels = 3 * CHAINS as u64;
+    let snaps: Vec<Arc<Snapshot>> = (1..=4).map(|n| snap(&format!("{0}:{0}:", n * 1_000_000))).collect();
+    let mut recent = Recent::new(channels as usize + 10, 1 << 30);
+    recent.begin(snaps[0].clone());
+    let mut id = 0;
+    for round in 0..3 {
+        for n in 0..channels {
+            id += 1;
+            let xid = (round + 1) * 1_000_000 + n;
+            push(&mut recent, &format!("c{n}"), &snaps[round as usize], &snaps[round as usize + 1], xid, id);
+        }
+    }
+    assert_eq!(recent.len(), channels as usize + 10);
+    for n in [0, 1, 77, channels - 10, channels - 9, channels - 1] {
+        let (second, third) = ((channels + n + 1) as i64, (2 * channels + n + 1) as i64);
+        let channel = format!("c{n}");
+        assert_eq!(ids(&recent, &channel, &Position::at(snaps[2].clone())), Some(vec![third]), "{channel}");
+        // The floor lies within the second round, whose last ten are remembered.
+        let floor = Position { prev: snaps[1].clone(), cur: snaps[2].clone(), id: (2 * channels - 10) as i64 };
+        let expected = if n >= channels - 10 { vec![second, third] } else { vec![third] };
+        assert_eq!(ids(&recent, &channel, &floor), Some(expected), "{channel}");
+    }
+    assert_eq!(ids(&recent, "other", &Position::at(snaps[2].clone())), Some(vec![]));
 }
