@@ -21,6 +21,7 @@ select coalesce(json_agg(json_build_object(
         where c.oid = s.rel
     ),
     'bulk', s.bulk,
+    'bulk_problem', case when s.bulk then rowcast.bulk_problem(s.rel) end,
     'bell', s.bell,
     'function', exists (
         select from pg_proc p

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::keys::KeyFinder;
+use super::occupants::Occupants;
 use super::reader::Reader;
 use super::route::{Routed, route};
 use super::routing::FamilyId;
@@ -37,7 +38,14 @@ pub struct Stats {
 /// Row images that a key query is to be asked for.
 type Search = (Arc<KeyFinder>, Arc<Reader>, Vec<Bytes>);
 
-/// What the pieces of one drain have made dirty so far.
+/// What the pieces of one drain have led to so far, beside messages.
+#[derive(Default)]
+struct Pending {
+    occupants: Occupants,
+    dirty: Dirty,
+}
+
+/// What must be read again.
 #[derive(Default)]
 struct Dirty {
     channels: HashMap<Arc<str>, (Arc<Reader>, HashSet<ChannelName>)>,
@@ -48,7 +56,7 @@ struct Dirty {
 
 /// Runs until the feed ends.
 pub async fn run(shared: Arc<Shared>, mut feed: mpsc::Receiver<Feed>) {
-    let mut dirty = Dirty::default();
+    let mut pending = Pending::default();
     // Of the drain whose first pieces have been handed over.
     let mut halfway = false;
     while let Some(item) = feed.recv().await {
@@ -57,7 +65,7 @@ pub async fn run(shared: Arc<Shared>, mut feed: mpsc::Receiver<Feed>) {
                 shared.reload().await;
                 // What took a channel from somebody while the stream was away is in no drain.
                 guard_ahead(&shared).await;
-                dirty = Dirty::default();
+                pending = Pending::default();
                 halfway = false;
                 shared.outlet.begin(incarnation, start);
                 shared.forget_sent();
@@ -74,9 +82,9 @@ pub async fn run(shared: Arc<Shared>, mut feed: mpsc::Receiver<Feed>) {
                 }
                 halfway = !last;
                 guard(&shared, &rows).await;
-                dispatch(&shared, &mut dirty, &prev, &cur, &rows, last).await;
+                dispatch(&shared, &mut pending, &prev, &cur, &rows, last).await;
                 if last {
-                    std::mem::take(&mut dirty).flush(&shared.stats);
+                    std::mem::take(&mut pending).dirty.flush(&shared.stats);
                 }
             }
             Feed::Foreign { pg_channel, payload } => {
@@ -125,13 +133,13 @@ struct Disconnect {
 
 async fn dispatch(
     shared: &Arc<Shared>,
-    dirty: &mut Dirty,
+    pending: &mut Pending,
     prev: &Arc<Snapshot>,
     cur: &Arc<Snapshot>,
     rows: &[LogRow],
     last: bool,
 ) {
-    let messages = route_rows(shared, dirty, rows);
+    let messages = route_rows(shared, pending, rows);
     let after = match rows.last() {
         Some(row) if !last => Position { prev: prev.clone(), cur: cur.clone(), id: row.last_number() },
         _ => Position::at(cur.clone()),
@@ -149,7 +157,8 @@ async fn dispatch(
     shared.outlet.dispatch(Batch { prev: prev.clone(), cur: cur.clone(), messages, after });
 }
 
-fn route_rows(shared: &Arc<Shared>, dirty: &mut Dirty, rows: &[LogRow]) -> Vec<Message> {
+fn route_rows(shared: &Arc<Shared>, pending: &mut Pending, rows: &[LogRow]) -> Vec<Message> {
+    let Pending { occupants, dirty } = pending;
     let routing = shared.routing();
     let limit = shared.config.message_bytes_max;
     let mut messages = Vec::with_capacity(rows.len());
@@ -158,10 +167,15 @@ fn route_rows(shared: &Arc<Shared>, dirty: &mut Dirty, rows: &[LogRow]) -> Vec<M
         let errors = row.matched.iter().filter(|m| **m < 0).count() as u64;
         shared.stats.when_errors.fetch_add(errors, Relaxed);
         route(&routing, row, |routed| match routed {
-            Routed::Message(m) => {
-                let message = m.within(limit);
-                shared.stats.too_large.fetch_add(u64::from(message.failure.is_some()), Relaxed);
-                messages.push(message);
+            Routed::Message(message) => messages.push(message.within(limit)),
+            Routed::Row { message, image, leaves } => {
+                let told = match &message.target {
+                    Target::One(channel) if shared.outlet.has_audience(channel) => {
+                        occupants.tell(row, channel, image, leaves)
+                    }
+                    _ => true,
+                };
+                messages.extend(told.then(|| message.within(limit)));
             }
             Routed::Dirty(family, channel) => drop(marked.entry(family).or_default().insert(channel)),
             Routed::DirtyFamily(family) => {
@@ -183,6 +197,8 @@ fn route_rows(shared: &Arc<Shared>, dirty: &mut Dirty, rows: &[LogRow]) -> Vec<M
             Routed::NoChannel => drop(shared.stats.rows_without_channel.fetch_add(1, Relaxed)),
         });
     }
+    let too_large = messages.iter().filter(|m| m.failure.is_some()).count() as u64;
+    shared.stats.too_large.fetch_add(too_large, Relaxed);
     for (family, mut channels) in marked {
         // Only what somebody listens to is kept until the drain's end. Whoever subscribes later reads later.
         channels.retain(|c| shared.outlet.has_audience(c));

@@ -42,7 +42,7 @@ impl Routes {
     pub fn route(&self, row: &LogRow, messages: &mut Vec<Message>) -> usize {
         let mut dirty = 0;
         route(&self.0, row, |routed| match routed {
-            Routed::Message(message) => messages.push(message),
+            Routed::Message(message) | Routed::Row { message, .. } => messages.push(message),
             Routed::Dirty(..) => dirty += 1,
             _ => {}
         });

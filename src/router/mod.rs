@@ -16,6 +16,7 @@ mod fields;
 mod keys;
 #[doc(hidden)]
 pub mod measured;
+mod occupants;
 mod reader;
 mod replay;
 mod route;

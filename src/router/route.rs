@@ -14,6 +14,12 @@ use crate::domain::{ChannelName, LogRow, Message, Op, Pattern, Stamp, Target};
 #[derive(Debug)]
 pub enum Routed<'r> {
     Message(Message),
+    /// A message of a channel that is one row, which hears of all its changes. `image`: the row as it is now or, if it leaves, was.
+    Row {
+        message: Message,
+        image: Bytes,
+        leaves: bool,
+    },
     /// A state channel's view must be read again.
     Dirty(FamilyId, ChannelName),
     /// All subscribed channels of the family must be read again (TRUNCATE).
@@ -28,13 +34,12 @@ pub enum Routed<'r> {
 pub fn route<'r>(routing: &'r Routing, row: &LogRow, mut out: impl FnMut(Routed<'r>)) {
     let mut part = 0;
     // The routes come in the order of their ids, live and when replayed: so do the numbers.
-    let mut out = |routed| match routed {
-        Routed::Message(mut message) => {
+    let mut out = |mut routed| {
+        if let Routed::Message(message) | Routed::Row { message, .. } = &mut routed {
             message.stamp = Stamp::Log { xid: row.xid, id: row.message_number(part) };
             part = part.saturating_add(1);
-            out(Routed::Message(message));
         }
-        other => out(other),
+        out(routed);
     };
     match row.op {
         Op::Config => {}
@@ -157,9 +162,14 @@ impl<'r> Case<'_, 'r> {
         let id = self.family_of(&channel);
         let family = self.routing.family(id);
         if family.state && !family.row_is_message {
-            Routed::Dirty(id, channel)
-        } else {
-            Routed::Message(self.message(family, channel, op, image))
+            return Routed::Dirty(id, channel);
+        }
+        let message = self.message(family, channel, op, image);
+        match image {
+            Some(image) if family.is_one_row() && self.route.takes_all() => {
+                Routed::Row { message, image: image.json.clone(), leaves: op == Op::Delete }
+            }
+            _ => Routed::Message(message),
         }
     }
 
@@ -191,7 +201,7 @@ impl<'r> Case<'_, 'r> {
     fn message(&self, family: &Family, channel: ChannelName, op: Op, image: Option<&Image>) -> Message {
         let columns = self.route.columns.as_deref();
         // Of a channel that is one row, a vanished row's state is null; one that holds many must say which row.
-        let gone = op == Op::Delete && family.row_is_message && family.pattern.params().next().is_some();
+        let gone = op == Op::Delete && family.is_one_row();
         let data = image.filter(|_| !gone).map_or_else(null, |i| i.data(columns));
         let conflate = family.conflate.as_ref().and_then(|key| {
             let key = key.fill(|_, column| image?.text(column))?;
@@ -202,7 +212,8 @@ impl<'r> Case<'_, 'r> {
             event: self.route.event.clone().unwrap_or_else(|| name(op)),
             data,
             at_us: self.row.at_us,
-            conflate: conflate.or_else(|| family.row_is_message.then(|| whole_channel(family)).flatten()),
+            // Every newer message replaces the older.
+            conflate: conflate.or_else(|| family.is_one_row().then(|| Arc::from(""))),
             stamp: self.stamp(),
             replay: !family.state,
             failure: None,
@@ -212,11 +223,6 @@ impl<'r> Case<'_, 'r> {
     fn stamp(&self) -> Stamp {
         Stamp::Log { xid: self.row.xid, id: self.row.message_number(0) }
     }
-}
-
-/// The key of a channel that is one row: every newer message replaces the older.
-fn whole_channel(family: &Family) -> Option<Arc<str>> {
-    family.pattern.params().next().map(|_| Arc::from(""))
 }
 
 /// The name of an event that has none of its own, made once.
@@ -298,7 +304,7 @@ mod tests {
         let mut out = Vec::new();
         route(routing, row, |routed| {
             out.push(match routed {
-                Routed::Message(m) => {
+                Routed::Message(m) | Routed::Row { message: m, .. } => {
                     let data = String::from_utf8_lossy(&m.data).into_owned();
                     let target = match &m.target {
                         Target::One(channel) => channel.to_string(),

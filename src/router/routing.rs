@@ -204,6 +204,11 @@ impl Route {
     pub fn takes(&self, op: Op) -> bool {
         self.operations & operation_bit(op.name()) != 0
     }
+
+    /// Does it take every change of a row?
+    pub fn takes_all(&self) -> bool {
+        !self.has_when && [Op::Insert, Op::Update, Op::Delete].into_iter().all(|op| self.takes(op))
+    }
 }
 
 impl Family {
@@ -232,6 +237,11 @@ impl Family {
             throttle_ms: 0,
             event: "state".into(),
         }
+    }
+
+    /// A channel of it is one row of its table: the newest message is all there is to know.
+    pub fn is_one_row(&self) -> bool {
+        self.row_is_message && self.pattern.params().next().is_some()
     }
 
     pub fn info(&self) -> FamilyInfo {

@@ -103,6 +103,8 @@ pub struct TableFacts {
     /// Its name now; None: it was dropped.
     pub now: Option<String>,
     pub bulk: bool,
+    /// What it has become since that capture by statement is wrong for ("is partitioned: …").
+    pub bulk_problem: Option<String>,
     pub bell: bool,
     /// Does its capture function exist?
     pub function: bool,

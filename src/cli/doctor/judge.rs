@@ -278,6 +278,10 @@ pub fn table(t: &TableFacts) -> Finding {
         );
         return Finding::fail(&name, detail, hint);
     }
+    if let Some(problem) = &t.bulk_problem {
+        let hint = format!("Capture it row by row: `rowcast watch {now} CHANNEL --no-bulk` for one of its channels.");
+        return Finding::fail(&name, format!("is watched with bulk, and {problem}"), hint);
+    }
     if !t.ordinary.is_empty() {
         let detail = format!("does not capture what logical replication applies: {}", t.ordinary.join(", "));
         let hint = format!("If that matters, as the table's owner: `alter table {now} enable always trigger …`.");
@@ -361,6 +365,7 @@ mod tests {
             name: "public.rates".into(),
             now: Some("public.rates".into()),
             bulk: false,
+            bulk_problem: None,
             bell: true,
             function: true,
             missing: vec![],
@@ -441,9 +446,10 @@ mod tests {
     #[test]
     fn tables_are_judged() {
         type Case = (Verdict, fn(&mut TableFacts));
-        let cases: [Case; 7] = [
+        let cases: [Case; 8] = [
             (Ok, |_| {}),
             (Warn, |t| t.now = None),
+            (Fail, |t| t.bulk_problem = Some("has a parent".into())),
             (Warn, |t| t.ordinary = vec!["a on rates".into()]),
             (Fail, |t| t.function = false),
             (Fail, |t| t.missing = vec!["a on rates".into()]),

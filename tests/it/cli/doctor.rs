@@ -33,7 +33,9 @@ async fn each_defect_is_named_with_its_cure() {
     let db = migrated().await;
     db.exec(
         "create table gone (id int); create table still (id int); create table lost (id int); create table fine (id int);
-         select rowcast.watch(t::regclass, t || ':{id}') from unnest('{gone,still,lost,fine}'::text[]) t",
+         create table torn (id int primary key, a int, b int);
+         select rowcast.watch(t::regclass, t || ':{id}', bulk => t = 'torn') from unnest('{gone,still,lost,fine,torn}'::text[]) t;
+         alter table torn add foreign key (a) references torn on delete cascade, add foreign key (b) references torn on delete set null",
     )
     .await;
     let trigger = "select tgname from pg_trigger where tgrelid = 'still'::regclass and tgname like '%update'";
@@ -50,6 +52,7 @@ async fn each_defect_is_named_with_its_cure() {
         ("table public.gone", "warn", "dropped"),
         ("table public.still", "fail", "enable always trigger"),
         ("table public.lost", "fail", "not there"),
+        ("table public.torn", "fail", "--no-bulk"),
         ("table public.fine", "ok", "fine:{id}"),
         ("capture", "fail", "rowcast serve"),
     ] {

@@ -124,6 +124,52 @@ async fn where_the_row_is_the_message_no_view_is_read() {
 }
 
 #[tokio::test]
+async fn a_row_whose_key_another_has_taken_is_not_told_as_gone() {
+    // What is done, all at once, to the rows 1 a, 2 b and 3 c; and what 1 to 4 have heard of last.
+    let cases = [
+        ("update T set id = id + 1", ["null", "a", "b", "c"]),
+        ("update T set id = id + 1; update T set id = id + 1", ["null", "null", "a", "b"]),
+        ("update T set id = 3 - id where id < 3", ["b", "a", "", ""]),
+        ("insert into T values (2, 'new'); delete from T where v = 'b'", ["", "new", "", ""]),
+        (
+            "update T set id = 4 where id = 1; update T set v = 'x' where id = 4; delete from T where id = 4",
+            ["null", "", "", "null"],
+        ),
+        ("insert into T values (4, 'd'); update T set id = 5 where id = 4", ["", "", "", "null"]),
+    ];
+    let cases = [false, true].into_iter().flat_map(|bulk| cases.map(|case| (bulk, case))).enumerate();
+    let db = TestDb::new().await;
+    for (n, (bulk, _)) in cases.clone() {
+        db.exec(&format!(
+            "create table t{n} (id int, v text, unique (id) deferrable initially deferred); insert into t{n} values (1, 'a'), (2, 'b'), (3, 'c');
+             select rowcast.define_channel('t{n}:{{id}}', 'state'); select rowcast.watch('t{n}', 't{n}:{{id}}', bulk => {bulk})"
+        ))
+        .await;
+    }
+    let server = Server::start(&db).await;
+    for (n, (bulk, (sql, expected))) in cases {
+        let channel = |id: usize| format!("t{n}:{id}");
+        let mut ws = client(&server).await;
+        for id in 1..=4 {
+            subscribe(&mut ws, &channel(id)).await;
+        }
+        db.exec(&format!("begin; {}; commit", sql.replace('T', &format!("t{n}")))).await;
+        mark(&db, &channel(4), "end").await;
+        let mut last = [const { String::new() }; 4];
+        loop {
+            let frame = ws.next_of("event").await;
+            if frame["event"] == "mark" {
+                break;
+            }
+            let id = (1..=4).find(|id| frame["channel"] == channel(*id).as_str()).expect("one of ours");
+            last[id - 1] = frame["data"]["v"].as_str().unwrap_or("null").to_owned();
+        }
+        assert_eq!(last, expected, "{sql}, bulk {bulk}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_failing_key_is_told_and_its_neighbours_are_unharmed() {
     let db = TestDb::new().await;
     db.exec(

@@ -191,3 +191,48 @@ async fn a_table_without_columns_is_watched_all_the_same() {
     db.exec("create table t (); select rowcast.watch('t', 't', bulk => true); insert into t select from generate_series(1, 3)").await;
     assert_eq!(captured(&db).await, ["i {}"; 3]);
 }
+
+#[tokio::test]
+async fn no_name_of_a_column_keeps_its_changes_out() {
+    let db = TestDb::new().await;
+    // Two that the generated SQL has for itself, so that it must go row by row; and others.
+    let names = ["rowcast_i", "rowcast_s", "rowcast_r", "rowcast_x", "rowcast_n", "a\\&b\\1"];
+    for (n, name) in names.into_iter().enumerate() {
+        for condition in ["", ", \"when\" => 'new.v > 0 or old.v > 0'"] {
+            db.exec(&format!(
+                "create table t (id int, \"{name}\" int, v int);
+                 select rowcast.watch('t', 't:{{id}}', bulk => true{condition}); insert into t values (1, 3, 1), (2, 4, 2)"
+            ))
+            .await;
+            assert_eq!(captured(&db).await.len(), 2, "{name}{condition}");
+            db.exec("update t set v = v + 1, id = id + 5").await;
+            assert_eq!(sizes(&db).await == ["U 2"], n > 1, "{name}{condition}");
+            let lines = captured(&db).await;
+            let quoted = serde_json::json!(name);
+            for (line, (id, k, v)) in lines.iter().zip([(6, 3, 2), (7, 4, 3)]) {
+                let image = |id: i32, v: i32| format!(r#"{{"id":{id},{quoted}:{k},"v":{v}}}"#);
+                let expected = format!("u {} < {}", image(id, v), image(id - 5, v - 1));
+                assert!(line.starts_with(&expected), "{line}, not {expected}");
+            }
+            db.exec("delete from t; drop table t").await;
+            assert_eq!(captured(&db).await.len(), 2, "{name}{condition}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn columns_that_came_behind_a_dropped_one_are_not_left_out() {
+    let db = TestDb::new().await;
+    db.exec("create table t (id int, v int); select rowcast.watch('t', 't:{id}', bulk => true); insert into t values (1, 1), (2, 2)")
+        .await;
+    captured(&db).await;
+    db.exec("alter table t add price int; alter table t drop price; alter table t add price numeric").await;
+    db.exec("update t set price = id * 1.5; insert into t values (3, 3, 9), (4, 4, 9)").await;
+    let expected = [
+        r#"u {"id":1,"v":1,"price":1.5} < {"id":1,"v":1,"price":null}"#,
+        r#"u {"id":2,"v":2,"price":3.0} < {"id":2,"v":2,"price":null}"#,
+        r#"i {"id":3,"v":3,"price":9}"#,
+        r#"i {"id":4,"v":4,"price":9}"#,
+    ];
+    assert_eq!(captured(&db).await, expected);
+}

@@ -1,6 +1,6 @@
 //! Statement-level capture: the same events as row by row.
 
-use super::{captured, run};
+use super::{captured, refused, run};
 use crate::kit::TestDb;
 
 #[tokio::test]
@@ -133,4 +133,40 @@ async fn statements_that_change_nothing_leave_nothing() {
     captured(&db).await;
     run(&mut session, "update t set id = id").await;
     assert!(captured(&db).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_condition_means_the_same_where_it_goes_row_by_row() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table t (id int, note text, n int);
+         select rowcast.watch('t', 'a:{id}', bulk => true, \"when\" => E'new.note = ''a\\nb''');
+         select rowcast.watch('t', 'b:{id}', \"when\" => '10 / new.n > 0');
+         insert into t values (1, E'a\\nb', 1), (2, E'a\\nb', 0)",
+    )
+    .await;
+    let expected = [r#"i {"id":1,"note":"a\nb","n":1} {1,2}"#, r#"i {"id":2,"note":"a\nb","n":0} {1,-2}"#];
+    assert_eq!(captured(&db).await, expected);
+}
+
+#[tokio::test]
+async fn rows_that_a_statement_may_update_and_then_delete_are_captured_one_by_one() {
+    let db = TestDb::new().await;
+    db.exec(
+        "create table p (id int primary key); insert into p values (1), (2); create table t (id int primary key, a int, b int);
+         select rowcast.watch('t', 't:{id}', bulk => true);
+         alter table t add foreign key (a) references p on delete cascade, add foreign key (b) references p on delete set null",
+    )
+    .await;
+    for bulk in ["true", "null"] {
+        let r = refused(&db, &format!("select rowcast.watch('t', 'all', bulk => {bulk})")).await;
+        let message = "public.t cannot be watched: it has a foreign key";
+        assert!(r.code == "RC001" && r.message.starts_with(message), "{}", r.message);
+        assert!(r.hint.contains("bulk => false"), "{}", r.hint);
+    }
+    db.exec("select rowcast.watch('t', 't:{id}', bulk => false); insert into t values (1, 2, 1)").await;
+    captured(&db).await;
+    db.exec("delete from p").await;
+    let expected = [r#"u {"id":1,"a":2,"b":null} < {"id":1,"a":2,"b":1}"#, r#"d < {"id":1,"a":2,"b":null}"#];
+    assert_eq!(captured(&db).await, expected);
 }

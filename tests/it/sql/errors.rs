@@ -12,6 +12,7 @@ const TABLES: &str = r#"
     create table leaf partition of parted for values in (1);
     create table parent (id int);
     create table child () inherits (parent);
+    create table torn (id int primary key references grade on delete cascade, n int references grade on delete set default);
     create function nil() returns json language sql stable as 'select null::json';
     create function shaky(i int) returns json language sql volatile as 'select null::json';
     create function many(i int) returns setof json language sql stable as 'select null::json';
@@ -34,6 +35,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("watch('parted', 'a', bulk => true)", "RC001", "is partitioned"),
     ("watch('leaf', 'a', bulk => true)", "RC001", "has a parent"),
     ("watch('parent', 'a', bulk => true)", "RC001", "has children"),
+    ("watch('torn', 'a', bulk => true)", "RC001", "has a foreign key with \"on delete cascade\" and one with"),
     ("watch(null, 'a')", "RC001", "no table is named"),
     ("watch(4294967290::oid::regclass, 'a')", "RC001", "no table with oid 4294967290"),
     ("watch('grades', 'a')", "42P01", "\"grades\" does not exist"),

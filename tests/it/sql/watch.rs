@@ -1,6 +1,6 @@
 //! Routes: idempotent, versioned, and never crossed by an event.
 
-use super::{captured, refusal, run};
+use super::{captured, refusal, refused, run};
 use crate::kit::{TestDb, wait_until};
 
 const VERSIONS: &str = "select coalesce(string_agg(concat_ws(' ', id, template, event, columns, since, until), ', ' order by id), '') from rowcast.route";
@@ -134,4 +134,20 @@ async fn everything_that_users_meet_says_what_it_is() {
           union all
           select tgname from pg_trigger where tgrelid = 't'::regclass and obj_description(oid, 'pg_trigger') is null) x";
     assert_eq!(db.text(silent).await, "");
+}
+
+#[tokio::test]
+async fn a_table_has_no_more_routes_than_its_rows_have_message_numbers() {
+    let db = TestDb::new().await;
+    db.exec("create table t (id int); select rowcast.watch('t', 't1:{id}')").await;
+    db.exec(
+        "insert into rowcast.route (source, template, operations, since)
+         select source, 't' || n || ':{id}', operations, since from rowcast.route, generate_series(2, 512) n",
+    )
+    .await;
+    let r = refused(&db, "select rowcast.watch('t', 't513:{id}')").await;
+    assert!(r.code == "RC006" && r.message == "public.t has 512 routes, and no more fit", "{}: {}", r.code, r.message);
+    // Another version of one that is there, and one in the place of another.
+    db.exec("select rowcast.watch('t', 't512:{id}', columns => '{id}')").await;
+    db.exec("select rowcast.unwatch('t', 't7:{id}'), rowcast.watch('t', 't513:{id}')").await;
 }
