@@ -1,1 +1,1 @@
-select i as "i!", allowed as "allowed!" from rowcast.check_access($1)
+select i as "i!", allowed from rowcast.check_access($1, $2, $3)

@@ -1,2 +1,2 @@
-select id as "id!", roles as "roles!"
+select id as "id!", roles
   from rowcast.roles_of(($1::text || '(text)')::regprocedure, $2)

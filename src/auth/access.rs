@@ -6,20 +6,23 @@
 //! `student:{id}` has not opened `student:{id}:grades`. What begins with `rowcast.` is our own.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::Instant;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, FuturesUnordered, select_all};
 use serde_json::Value;
 
 use super::Stats;
-use super::asking::Asking;
+use super::asking::{Asking, not_asked};
 use crate::domain::{ChannelName, Identity, Pattern};
-use crate::store::{AccessRequest, AccessRow, Store, StoreError};
+use crate::store::{AccessAnswer, AccessRequest, AccessRow, Store, StoreError};
 
-/// Conditions that one statement asks.
-const BATCH: usize = 1000;
+/// Conditions that one query asks where many are asked at once: the first, and at most.
+const SIZE_MIN: usize = 64;
+const SIZE_MAX: usize = 1000;
+/// After which it begins no other.
+const QUERY_MS: i32 = 250;
 const OWN: &str = "rowcast.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +80,11 @@ enum Opinion {
     Ask(Vec<AccessRequest>),
 }
 
+/// Requests of one rule, each with the number of its question.
+type Waiting = Vec<(usize, AccessRequest)>;
+/// Answers by the number of the question (None: not known), and what is to be asked next, in what size.
+type Answered = (Vec<(usize, Option<bool>)>, (Waiting, usize));
+
 impl Access {
     pub fn new(store: Store, stats: Arc<Stats>, open: bool) -> Self {
         let asking = Asking::new(store.clone(), stats.clone());
@@ -100,63 +108,109 @@ impl Access {
             Opinion::Said(verdict) => return verdict,
             Opinion::Ask(requests) => requests,
         };
-        let answers = join_all(requests.into_iter().map(|request| self.asking.ask(request))).await;
-        match answers.contains(&Some(true)) {
-            true => Verdict::Allowed,
-            false if answers.contains(&None) => Verdict::Unknown,
-            false => Verdict::Denied,
+        let mut answers: FuturesUnordered<_> = requests.into_iter().map(|request| self.asking.ask(request)).collect();
+        let mut known = true;
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Some(true) => return Verdict::Allowed,
+                Some(false) => {}
+                None => known = false,
+            }
         }
+        if known { Verdict::Denied } else { Verdict::Unknown }
     }
 
-    /// At once, and in the order of the questions. One statement for a rule's conditions (for each `BATCH` of them), rules side by side: a
-    /// slow one is `Unknown` after `limit`, and the others know.
-    pub async fn ask_all(
+    /// In the order of the questions.
+    pub async fn ask_all(&self, action: Action, questions: &[(&Identity, &ChannelName)]) -> Vec<Verdict> {
+        let mut verdicts = vec![Verdict::Unknown; questions.len()];
+        self.ask_each(action, questions, None, |n, verdict| verdicts[n] = verdict).await;
+        verdicts
+    }
+
+    /// At once; tells the verdict of each question, by its number, as soon as it is known. Rules side by side, each by one query after
+    /// another, whose size follows what they cost: no answer waits for all the others. `until`: who has none by then is `Unknown`.
+    pub async fn ask_each(
         &self,
         action: Action,
         questions: &[(&Identity, &ChannelName)],
-        limit: Option<Duration>,
-    ) -> Vec<Verdict> {
+        until: Option<Instant>,
+        mut tell: impl FnMut(usize, Verdict),
+    ) {
         let rules = self.rules();
-        let mut verdicts = vec![Verdict::Denied; questions.len()];
         let mut asked: HashMap<i32, Vec<(usize, AccessRequest)>> = HashMap::new();
+        // Of each question: answers that it still waits for, and what it is if none of them lets it in. Told: none.
+        let mut open = vec![(0, Verdict::Denied); questions.len()];
         for (n, (who, channel)) in questions.iter().enumerate() {
             match rules.opinion(action, who, channel, self.open) {
-                Opinion::Said(verdict) => verdicts[n] = verdict,
+                Opinion::Said(verdict) => tell(n, verdict),
                 Opinion::Ask(requests) => {
+                    open[n].0 = requests.len();
                     for request in requests {
                         asked.entry(request.rule).or_default().push((n, request));
                     }
                 }
             }
         }
-        let answers = join_all(asked.values().flat_map(|of_rule| of_rule.chunks(BATCH)).map(async |batch| {
-            let requests: Vec<AccessRequest> = batch.iter().map(|(_, request)| request.clone()).collect();
-            let asking = self.store.check_access(&requests);
-            let answer = match limit {
-                None => asking.await,
-                Some(limit) => tokio::time::timeout(limit, asking).await.unwrap_or(Err(StoreError::Timeout)),
-            };
-            (batch, answer)
+        let mut answers = select_all(asked.into_iter().map(|(rule, waiting)| {
+            let some = move |(waiting, size)| self.ask_some(rule, waiting, size, until);
+            Box::pin(stream::unfold((waiting, SIZE_MIN), some))
         }));
-        for (batch, answer) in answers.await {
-            match answer {
-                Ok(allowed) => {
-                    for ((n, _), _) in batch.iter().zip(allowed).filter(|(_, allowed)| *allowed) {
-                        verdicts[*n] = Verdict::Allowed;
-                    }
+        while let Some(some) = answers.next().await {
+            for (n, allowed) in some {
+                let (waits, otherwise) = &mut open[n];
+                if *waits == 0 {
+                    continue;
                 }
-                Err(error) => {
-                    self.stats.rules_failed.fetch_add(1, Relaxed);
-                    tracing::warn!(%error, rule = batch[0].1.rule, "auth.access: a rule could not be asked");
-                    for (n, _) in batch.iter() {
-                        if verdicts[*n] != Verdict::Allowed {
-                            verdicts[*n] = Verdict::Unknown;
-                        }
+                *waits -= 1;
+                match allowed {
+                    Some(true) => {
+                        *waits = 0;
+                        tell(n, Verdict::Allowed);
+                        continue;
                     }
+                    Some(false) => {}
+                    None => *otherwise = Verdict::Unknown,
+                }
+                if *waits == 0 {
+                    tell(n, *otherwise);
                 }
             }
         }
-        verdicts
+    }
+
+    /// One query for `size` of those who wait; what it says, and what is left to ask. None: nobody waits.
+    async fn ask_some(&self, rule: i32, mut waiting: Waiting, size: usize, until: Option<Instant>) -> Option<Answered> {
+        if waiting.is_empty() {
+            return None;
+        }
+        let unknown = |waiting: Waiting| waiting.into_iter().map(|(n, _)| (n, None)).collect();
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Some((unknown(waiting), (Vec::new(), size)));
+        }
+        let requests: Vec<AccessRequest> = waiting.iter().take(size).map(|(_, request)| request.clone()).collect();
+        let answers = match self.store.check_access(rule, &requests, QUERY_MS).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                not_asked(&self.stats, rule, &error);
+                return Some((unknown(waiting), (Vec::new(), size)));
+            }
+        };
+        let (mut said, mut left) = (Vec::with_capacity(size), Vec::new());
+        let rest = waiting.split_off(requests.len());
+        for ((n, request), answer) in waiting.into_iter().zip(answers) {
+            match answer {
+                AccessAnswer::Allowed => said.push((n, Some(true))),
+                AccessAnswer::Denied => said.push((n, Some(false))),
+                AccessAnswer::Failed => {
+                    not_asked(&self.stats, rule, &StoreError::Timeout);
+                    said.push((n, None));
+                }
+                AccessAnswer::Unasked => left.push((n, request)),
+            }
+        }
+        let size = (2 * said.len()).clamp(SIZE_MIN, SIZE_MAX);
+        left.extend(rest);
+        Some((said, (left, size)))
     }
 
     /// Is this one of the channels that are meant by the pattern, as a rule with it would mean them?

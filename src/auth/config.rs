@@ -60,7 +60,8 @@ pub struct Config {
     pub session_backends: Vec<String>,
     /// How often the sessions, users and keys behind open connections are looked at again.
     pub recheck_interval_ms: u64,
-    /// How long the stream waits for subscriptions to be checked when data that rules read has changed; then they end.
+    /// How long the stream waits for subscriptions to be checked when data that rules read has changed; then it goes on
+    /// without those of which it is not known yet.
     pub recheck_timeout_ms: u64,
     /// Function from a user's key as text to `text[]`, such as `app.roles`: its roles are added.
     pub roles_sql: Option<String>,

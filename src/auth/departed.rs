@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A handshake lasts seconds. What was forgotten counts against everybody who was identified before it.
 const REMEMBERED_MAX: usize = 1024;
+/// A close frame has room for no more.
+const REASON_CHARS_MAX: usize = 100;
 
 #[derive(Default)]
 pub struct Departed(Mutex<State>);
@@ -32,8 +34,10 @@ impl Departed {
         self.state().heard
     }
 
-    /// Before those who are in are looked through.
-    pub fn note(&self, user: &str, reason: &str) {
+    /// Before those who are in are looked through. The reason as they are told it.
+    pub fn note<'r>(&self, user: &str, reason: &'r str) -> &'r str {
+        let cut = reason.char_indices().nth(REASON_CHARS_MAX).map_or(reason.len(), |(at, _)| at);
+        let reason = &reason[..cut];
         let mut state = self.state();
         state.heard += 1;
         let heard = state.heard;
@@ -43,6 +47,7 @@ impl Departed {
             state.forgotten = oldest;
         }
         state.recent.push_back((heard, user.into(), reason.into()));
+        reason
     }
 
     /// After somebody is in.
@@ -81,5 +86,6 @@ mod tests {
         assert_eq!(departed.since(before, "7"), Some(Farewell::Unknown), "forgotten, and so not let in");
         assert_eq!(departed.since(after, "8"), None);
         assert!(departed.state().recent.len() <= REMEMBERED_MAX);
+        assert_eq!(departed.note("9", &"é".repeat(70_000)), "é".repeat(100));
     }
 }

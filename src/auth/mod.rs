@@ -210,8 +210,8 @@ impl Auth {
     }
 
     /// One look at sessions, keys, roles, and users where those of tokens are looked up; in the callers' order. Tokens end by
-    /// themselves.
-    pub async fn again(&self, callers: &[Arc<Caller>]) -> Result<Vec<Standing>, StoreError> {
+    /// themselves. What cannot be found out ends nobody, and keeps nobody else from being judged.
+    pub async fn again(&self, callers: &[Arc<Caller>]) -> Vec<Standing> {
         let (mut sessions, mut keys, mut users) = (Vec::new(), Vec::new(), Vec::new());
         for caller in callers {
             match (&caller.credential, &caller.identity.user) {
@@ -226,40 +226,57 @@ impl Auth {
             ids.dedup();
         }
         let sessions = match &self.sessions {
-            Some(found) if !sessions.is_empty() => found.users(&sessions).await?,
-            _ => Default::default(),
+            Some(found) if !sessions.is_empty() => known("sessions", found.users(&sessions).await),
+            _ => Some(Default::default()),
         };
-        let keys = if keys.is_empty() { keys } else { self.store.api_keys_alive(&keys).await? };
+        let keys = if keys.is_empty() { Some(keys) } else { known("keys", self.store.api_keys_alive(&keys).await) };
         let active = match users.is_empty() {
-            true => Default::default(),
-            false => session::users(&self.store, &self.config, &users).await?,
+            true => Some(Default::default()),
+            false => known("users", session::users(&self.store, &self.config, &users).await),
         };
-        let roles = self.roles_of(callers.iter().filter_map(|caller| caller.identity.user.as_deref())).await?;
+        let roles = self.roles_of(callers.iter().filter_map(|caller| caller.identity.user.as_deref())).await;
+        let roles = known("roles", roles).unwrap_or_default();
+        let failing = roles.values().filter(|roles| roles.is_none()).count();
+        if failing > 0 {
+            tracing::warn!(users = failing, "auth.recheck: auth.roles_sql fails for some: they keep their roles");
+        }
         let standing = |caller: &Arc<Caller>| {
             let user = caller.identity.user.as_deref().unwrap_or_default();
             let row: Option<&UserRow> = match &caller.credential {
                 Credential::None => return Standing::Holds,
-                Credential::ApiKey(id) if keys.contains(id) => return Standing::Holds,
-                Credential::ApiKey(_) => return Standing::Ended,
+                Credential::ApiKey(id) => match &keys {
+                    Some(alive) if !alive.contains(id) => return Standing::Ended,
+                    _ => return Standing::Holds,
+                },
                 Credential::Token if !self.config.jwt_check_user => None,
-                Credential::Token => match active.get(user).filter(|row| row.active) {
-                    None => return Standing::Ended,
-                    row => row,
+                Credential::Token => match active.as_ref().map(|all| all.get(user).filter(|row| row.active)) {
+                    None => return Standing::Holds,
+                    Some(None) => return Standing::Ended,
+                    Some(row) => row,
                 },
                 // Of another user: it was used to log in anew.
-                Credential::Session(key) => match sessions.get(&**key).filter(|row| row.id == user) {
-                    None => return Standing::Ended,
-                    row => row,
-                },
+                Credential::Session(key) => {
+                    match sessions.as_ref().map(|all| all.get(&**key).filter(|row| row.id == user)) {
+                        None => return Standing::Holds,
+                        Some(None) => return Standing::Ended,
+                        Some(row) => row,
+                    }
+                }
             };
-            if row.is_none() && self.config.roles_sql.is_none() {
+            let by_function = self.config.roles_sql.is_some();
+            if row.is_none() && !by_function {
                 return Standing::Holds;
             }
-            let roles = roles.get(user).map_or(&[][..], |roles| roles);
+            let roles = match roles.get(user) {
+                Some(Some(roles)) => &roles[..],
+                None if !by_function => &[],
+                // They cannot be found out.
+                _ => return Standing::Holds,
+            };
             let renewed = renewed(&self.config, &caller.identity, row, roles);
             renewed.map_or(Standing::Holds, |identity| Standing::Changed(Arc::new(identity)))
         };
-        Ok(callers.iter().map(standing).collect())
+        callers.iter().map(standing).collect()
     }
 
     async fn key(&self, secret: &str) -> Result<Caller, Refusal> {
@@ -277,18 +294,29 @@ impl Auth {
     }
 
     async fn roles(&self, user: &str) -> Result<Vec<Arc<str>>, StoreError> {
-        Ok(self.roles_of(std::iter::once(user)).await?.remove(user).unwrap_or_default())
+        match self.roles_of(std::iter::once(user)).await?.remove(user) {
+            Some(None) => Err(StoreError::Answer("auth.roles_sql fails for this user".into())),
+            roles => Ok(roles.flatten().unwrap_or_default()),
+        }
     }
 
-    /// By `roles_sql`; nobody has any where it is not set.
-    async fn roles_of(&self, users: impl Iterator<Item = &str>) -> Result<HashMap<String, Vec<Arc<str>>>, StoreError> {
+    /// By `roles_sql`, None where it fails; nobody has any where it is not set.
+    async fn roles_of(&self, users: impl Iterator<Item = &str>) -> Result<HashMap<String, Roles>, StoreError> {
         let Some(function) = &self.config.roles_sql else { return Ok(HashMap::new()) };
         let mut users: Vec<String> = users.map(str::to_owned).collect();
         users.sort_unstable();
         users.dedup();
         let rows = self.store.roles_of(function, &users).await?;
-        Ok(rows.into_iter().map(|row| (row.id, row.roles.into_iter().map(Into::into).collect())).collect())
+        let roles = |names: Vec<String>| names.into_iter().map(Into::into).collect();
+        Ok(rows.into_iter().map(|row| (row.id, row.roles.map(roles))).collect())
     }
+}
+
+/// Of one user; None: not known.
+type Roles = Option<Vec<Arc<str>>>;
+
+fn known<T>(what: &'static str, found: Result<T, StoreError>) -> Option<T> {
+    found.inspect_err(|error| tracing::warn!(%error, what, "auth.recheck: cannot be looked at; trying again")).ok()
 }
 
 fn verifier(

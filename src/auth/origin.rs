@@ -3,6 +3,8 @@
 //! A browser sends the origin of the page; a cookie alone would let every page speak in its visitor's name. Nobody else
 //! has to send one, so that a client without an origin is a setting of its own.
 
+use std::net::IpAddr;
+
 /// Origins that are allowed, as Django writes them.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
@@ -38,11 +40,16 @@ pub fn host_listed(patterns: &[String], host: &str) -> bool {
         true => None,
         false => Url::parse(&format!("//{host}")).and_then(|url| url.host()?.ok()),
     };
+    // A name of the DNS may be written with its root.
+    let name = name.map(|name| name.strip_suffix('.').map(str::to_owned).unwrap_or(name));
     patterns.iter().any(|p| p == "*" || name.as_ref().is_some_and(|name| same_domain(name, &unported(p))))
 }
 
 /// A host's name, of `[::1]` what is within the brackets.
 fn unported(pattern: &str) -> String {
+    if let Ok(address) = pattern.parse::<IpAddr>() {
+        return address.to_string();
+    }
     Url::parse(&format!("//{pattern}")).and_then(|url| url.host()?.ok()).unwrap_or_else(|| pattern.to_owned())
 }
 
@@ -171,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_host_is_one_of_the_names() {
-        let patterns = ["Example.com", ".shop.example", "[::1]", "127.0.0.1"].map(str::to_owned);
+        let patterns = ["Example.com", ".shop.example", "[::1]", "2001:DB8:0::1", "127.0.0.1"].map(str::to_owned);
         for (host, want) in [
             ("example.com", true),
             ("EXAMPLE.com:8080", true),
@@ -183,6 +190,11 @@ mod tests {
             ("127.0.0.1.evil.org", false),
             ("[::1]:8080", true),
             ("[::2]", false),
+            ("[2001:db8::1]:8080", true),
+            ("2001", false),
+            ("example.com.", true),
+            ("a.shop.example.:8080", true),
+            ("example.com..", false),
             ("user@example.com", false),
             ("example.com/x", false),
             ("[::1", false),

@@ -63,7 +63,7 @@ impl Admission {
     pub async fn listenable<'c>(&self, identity: &Identity, channels: &'c [ChannelName]) -> Vec<&'c ChannelName> {
         let listed: Vec<&ChannelName> = channels.iter().filter(|channel| self.lists(channel)).collect();
         let questions: Vec<_> = listed.iter().map(|channel| (identity, *channel)).collect();
-        let verdicts = self.access.ask_all(Action::Listen, &questions, None).await;
+        let verdicts = self.access.ask_all(Action::Listen, &questions).await;
         listed.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Allowed).map(|(c, _)| c).collect()
     }
 

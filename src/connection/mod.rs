@@ -17,6 +17,7 @@ mod limit;
 mod missed;
 pub mod native;
 mod places;
+mod recheck;
 mod roster;
 mod seat;
 pub mod sse;
@@ -132,7 +133,7 @@ impl Shared {
         let access = Arc::new(Access::new(auth.store().clone(), auth.stats.clone(), config.open));
         Ok(Arc::new(Self {
             admission: Admission::new(&config.channels, access.clone())?,
-            roster: Arc::new(Roster::new(auth.clone(), access)),
+            roster: Roster::new(auth.clone(), access),
             resets: Semaphore::new(config.resets_at_once_max.max(1)),
             stats: Stats::default(),
             runtime: Handle::current(),

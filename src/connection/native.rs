@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use futures_util::stream;
 
 use crate::auth::{Carrier, Refusal as NotAccepted};
-use crate::domain::{Caller, ChannelName, Cursor, Identity, ReadError};
-use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Early, Intake, close, push_tight};
+use crate::domain::{Caller, ChannelName, Cursor, Identity, Position, ReadError};
+use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Early, Intake, JoinError, close, push_tight};
 use crate::protocol::native::{self as frames, Command, Id, Refusal};
 use crate::protocol::{Code, NATIVE_WS};
 
@@ -83,6 +83,7 @@ impl Client for Native {
 
     fn closed(self: Arc<Self>, _why: Closed) {
         inbox::close(&*self);
+        self.seat.leave();
     }
 }
 
@@ -119,7 +120,9 @@ impl Worker for Native {
     /// the same time: all of them want to, and the database has just come back.
     async fn start_over(&self, conn: ConnId) {
         let _permit = self.shared.resets.acquire().await.expect("never closed");
-        let channels = self.subscriptions().clone();
+        let mut channels = self.subscriptions().clone();
+        // They start over when they are released.
+        channels.retain(|channel| !self.seat.is_held(channel));
         let wish = Wish { cursor: None, reset: Some(Code::StreamRestarted) };
         let failures: Vec<Failure> = stream::iter(channels)
             .map(|channel| async move { self.join(conn, &channel, wish, None).await.err() })
@@ -211,13 +214,12 @@ impl Native {
             return self.send(conn, |out| frames::error(out, code, code.message(), None, id));
         }
         let channels = self.subscriptions().clone();
-        self.shared.roster.check(channels, self).await;
+        self.seat.check(channels).await;
         self.send(conn, |out| frames::authenticated(out, identity.user.as_deref(), identity.expires_at_us, id));
     }
 
     fn unsubscribe(&self, conn: ConnId, channel: &ChannelName, id: Option<&Id>) {
-        if self.forget(channel) {
-            self.shared.hub.leave(conn, channel);
+        if self.leave(conn, channel) {
             self.send(conn, |out| frames::unsubscribed(out, channel.as_str(), id));
         } else {
             let code = Code::NotSubscribed;
@@ -272,7 +274,20 @@ impl Native {
     }
 
     fn forget(&self, channel: &ChannelName) -> bool {
+        self.forget_in(&mut self.subscriptions(), channel)
+    }
+
+    /// Noted, then left: see `join`. Whoever asks for the channel again meanwhile has to wait, or would be left as well.
+    fn leave(&self, conn: ConnId, channel: &ChannelName) -> bool {
         let mut subscriptions = self.subscriptions();
+        let found = self.forget_in(&mut subscriptions, channel);
+        if found {
+            self.shared.hub.leave(conn, channel);
+        }
+        found
+    }
+
+    fn forget_in(&self, subscriptions: &mut Vec<ChannelName>, channel: &ChannelName) -> bool {
         let found = subscriptions.iter().position(|c| c == channel);
         if let Some(at) = found {
             subscriptions.swap_remove(at);
@@ -305,11 +320,21 @@ impl Member for Native {
 
     fn expel(&self, channel: &ChannelName, code: Code) {
         let Some(conn) = self.seat.conn() else { return };
-        // Noted, then left: see `join`.
-        if self.forget(channel) {
-            self.shared.hub.leave(conn, channel);
+        if self.leave(conn, channel) {
             self.inbox.look();
             self.send(conn, |out| frames::expelled(out, channel.as_str(), code));
+        }
+    }
+
+    fn hold(&self, channel: &ChannelName) -> Option<Position> {
+        self.shared.hub.hold(self.seat.conn()?, channel)
+    }
+
+    fn release(self: Arc<Self>, channel: &ChannelName, since: &Position) {
+        let Some(conn) = self.seat.conn() else { return };
+        // Too much was kept, or there is a new stream.
+        if self.shared.hub.go_live(conn, channel, since, &[]) == Err(JoinError::Overflow) {
+            inbox::start_over(&self);
         }
     }
 

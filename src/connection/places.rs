@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Who has how many. As large as there are holders, so bounded by what is held.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Counts(Mutex<HashMap<Arc<str>, usize>>);
 
 /// One of them, until it is dropped.
+#[derive(Debug)]
 pub struct Held {
     counts: Arc<Counts>,
     whose: Arc<str>,
@@ -23,6 +24,10 @@ impl Counts {
         }
         *count += 1;
         Some(Held { counts: self.clone(), whose: whose.clone() })
+    }
+
+    pub fn of(&self, whose: &str) -> usize {
+        self.lock().get(whose).copied().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, usize>> {

@@ -2,8 +2,8 @@
 //! disconnect.
 //!
 //! ```text
-//!  drain touches what a rule reads ─▶ recheck ─▶ one query ─▶ those who lost it are cut off ─▶ the drain's content goes out
-//!  clock ─▶ expiring soon: told; expired: 4401 ─▶ sessions, users, keys: one look at all of them
+//!  drain touches what a rule reads ─▶ recheck ─▶ those who lost it are cut off ─▶ the drain's content goes out
+//!  clock ─▶ expiring soon: told; expired: 4401        beside it ─▶ sessions, users, keys: one look at all of them
 //! ```
 //! A subscription is entered before it is asked whether it may be, so that no change falls between. One clock for all:
 //! expiries stand in order in one set, which is as large as the connections that have one.
@@ -16,9 +16,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::auth::{Access, Action, Auth, Farewell, Loss, Standing, Verdict};
-use crate::domain::{Boxed, Caller, ChannelName, Guard, Identity};
+use crate::domain::{Boxed, Caller, ChannelName, Guard, Identity, Position};
 use crate::hub::{Few, close};
 use crate::protocol::Code;
+
+use super::recheck::{Held, subscriptions_of};
 
 /// How exactly expiries are kept.
 const TICK: Duration = Duration::from_millis(250);
@@ -33,6 +35,12 @@ pub(super) trait Member: Send + Sync {
     fn channels(&self) -> Vec<ChannelName>;
     /// Its subscription must not get another message.
     fn expel(&self, channel: &ChannelName, code: Code);
+    /// What comes on the channel from here on is kept for it, not delivered. None: this one cannot.
+    fn hold(&self, _channel: &ChannelName) -> Option<Position> {
+        None
+    }
+    /// What was kept since is delivered now.
+    fn release(self: Arc<Self>, _channel: &ChannelName, _since: &Position) {}
     /// The connection ends.
     fn end(&self, close_code: u16, code: Code, reason: &str);
     fn expiring(&self, _at_us: i64) {}
@@ -45,24 +53,27 @@ pub(super) trait Member: Send + Sync {
 }
 
 pub struct Roster {
-    access: Arc<Access>,
-    auth: Arc<Auth>,
-    timeout: Duration,
+    pub(super) me: Weak<Roster>,
+    pub(super) access: Arc<Access>,
+    pub(super) auth: Arc<Auth>,
+    pub(super) timeout: Duration,
     next: AtomicU64,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
-    members: HashMap<u64, Entry>,
+pub(super) struct State {
+    pub(super) members: HashMap<u64, Entry>,
     /// Channels that data can take from somebody, and who listens to them.
-    guarded: HashMap<ChannelName, Numbers>,
+    pub(super) guarded: HashMap<ChannelName, Numbers>,
     /// When a connection is to be looked at, microseconds since 1970.
     due: BTreeSet<(i64, u64)>,
+    /// Subscriptions of which it is not known yet whether they may go on.
+    pub(super) held: HashMap<(u64, ChannelName), Held>,
 }
 
-struct Entry {
-    member: Weak<dyn Member>,
+pub(super) struct Entry {
+    pub(super) member: Weak<dyn Member>,
     /// Its place in `due`.
     due_us: Option<i64>,
     /// Where it stands in `guarded`.
@@ -70,16 +81,23 @@ struct Entry {
 }
 
 /// Who listens to one channel. Of the channels that are guarded, most are one user's own.
-enum Numbers {
+pub(super) enum Numbers {
     One(u64),
     #[expect(clippy::box_collection, reason = "the rare case must not make the usual one larger")]
     Many(Box<HashSet<u64>>),
 }
 
 impl Roster {
-    pub fn new(auth: Arc<Auth>, access: Arc<Access>) -> Self {
+    pub fn new(auth: Arc<Auth>, access: Arc<Access>) -> Arc<Self> {
         let timeout = Duration::from_millis(auth.config().recheck_timeout_ms);
-        Self { access, auth, timeout, next: AtomicU64::new(1), state: Mutex::default() }
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            access,
+            auth,
+            timeout,
+            next: AtomicU64::new(1),
+            state: Mutex::default(),
+        })
     }
 
     /// A number that was never anybody's.
@@ -139,6 +157,9 @@ impl Roster {
 
     pub(super) fn unguard(&self, number: u64, channel: &ChannelName) {
         let mut state = self.state();
+        if !state.held.is_empty() {
+            state.held.remove(&(number, channel.clone()));
+        }
         let Some(entry) = state.members.get_mut(&number) else { return };
         if let Some(at) = entry.guarded.iter().position(|c| c == channel) {
             entry.guarded.swap_remove(at);
@@ -148,11 +169,6 @@ impl Roster {
 
     fn lead_us(&self) -> i64 {
         (self.auth.config().expiring_lead_ms as i64).saturating_mul(1000)
-    }
-
-    /// Those who may not listen any more are cut off. Bounded in time: whom it could not be found out of, too.
-    pub(super) async fn check(&self, channels: Vec<ChannelName>, member: &dyn Member) {
-        self.check_all(&channels.into_iter().map(|channel| (member, channel)).collect::<Vec<_>>()).await;
     }
 
     /// Once more, now that the member is entered: what changed between its being let in and this concerned nobody. Asked
@@ -168,48 +184,8 @@ impl Roster {
         kept
     }
 
-    /// Those of the guarded channels that are `meant`.
-    async fn check_guarded(&self, meant: impl Fn(&ChannelName) -> bool) {
-        let concerned: Vec<(Arc<dyn Member>, ChannelName)> = {
-            let state = self.state();
-            let channels = state.guarded.iter().filter(|(channel, _)| meant(channel));
-            let pairs = channels.flat_map(|(channel, numbers)| numbers.iter().map(move |n| (channel, n)));
-            pairs.filter_map(|(channel, n)| Some((state.members.get(n)?.member.upgrade()?, channel.clone()))).collect()
-        };
-        let all: Vec<_> = concerned.iter().map(|(member, channel)| (&**member, channel.clone())).collect();
-        self.check_all(&all).await;
-    }
-
-    async fn check_all(&self, subscriptions: &[(&dyn Member, ChannelName)]) {
-        if subscriptions.is_empty() {
-            return;
-        }
-        // A thousand of one user on one channel are one question.
-        let callers: Vec<Arc<Identity>> =
-            subscriptions.iter().map(|(member, _)| member.caller().identity.clone()).collect();
-        let mut questions: Vec<(&Identity, &ChannelName)> = Vec::new();
-        let mut known: HashMap<(usize, &str, &ChannelName), usize> = HashMap::new();
-        let mut of = Vec::with_capacity(subscriptions.len());
-        for (who, (_, channel)) in callers.iter().zip(subscriptions) {
-            let key = match who.claims.is_empty() {
-                // Servers and strangers have no claims: told apart by their own.
-                true => (Arc::as_ptr(who) as usize, "", channel),
-                false => (0, &*who.claims, channel),
-            };
-            of.push(*known.entry(key).or_insert_with(|| {
-                questions.push((who, channel));
-                questions.len() - 1
-            }));
-        }
-        self.auth.stats.rechecks.fetch_add(questions.len() as u64, Relaxed);
-        let verdicts = self.access.ask_all(Action::Listen, &questions, Some(self.timeout)).await;
-        for ((member, channel), n) in subscriptions.iter().zip(of) {
-            self.judge(*member, channel, verdicts[n]);
-        }
-    }
-
     /// False: it may not listen any more, and is cut off.
-    fn judge(&self, member: &dyn Member, channel: &ChannelName, verdict: Verdict) -> bool {
+    pub(super) fn judge(&self, member: &dyn Member, channel: &ChannelName, verdict: Verdict) -> bool {
         let code = match verdict {
             Verdict::Allowed => return true,
             Verdict::Unopened if member.has_own_door() => return true,
@@ -256,13 +232,10 @@ impl Roster {
     /// each `BATCH` of them.
     pub(super) async fn look_again(&self) {
         for members in self.members().chunks(BATCH) {
-            let callers: Vec<Arc<Caller>> = members.iter().map(|member| member.caller()).collect();
-            let standings = match self.auth.again(&callers).await {
-                Ok(standings) => standings,
-                Err(error) => return tracing::warn!(%error, "auth.recheck: sessions cannot be looked at; trying again"),
-            };
+            let callers: Vec<Arc<Caller>> = members.iter().map(|(_, member)| member.caller()).collect();
+            let standings = self.auth.again(&callers).await;
             let mut renewed = Vec::new();
-            for ((member, caller), standing) in members.iter().zip(&callers).zip(standings) {
+            for (((number, member), caller), standing) in members.iter().zip(&callers).zip(standings) {
                 match standing {
                     Standing::Holds => {}
                     // It has shown other credentials meanwhile.
@@ -273,21 +246,21 @@ impl Roster {
                     }
                     Standing::Changed(identity) => {
                         if member.renew(caller, identity) {
-                            let channels = member.channels().into_iter();
-                            renewed.extend(channels.map(|channel| (&**member, channel)));
+                            renewed.extend(subscriptions_of(*number, member));
                         }
                     }
                 }
             }
-            self.check_all(&renewed).await;
+            self.check_all(renewed).await;
         }
     }
 
-    fn members(&self) -> Vec<Arc<dyn Member>> {
-        self.state().members.values().filter_map(|entry| entry.member.upgrade()).collect()
+    fn members(&self) -> Vec<(u64, Arc<dyn Member>)> {
+        let state = self.state();
+        state.members.iter().filter_map(|(number, entry)| Some((*number, entry.member.upgrade()?))).collect()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -327,7 +300,7 @@ impl Numbers {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &u64> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &u64> {
         let (one, many) = match self {
             Numbers::One(one) => (Some(one), None),
             Numbers::Many(many) => (None, Some(many.iter())),
@@ -340,15 +313,18 @@ impl Numbers {
 pub fn start(roster: &Arc<Roster>) -> tokio::task::JoinHandle<()> {
     let weak = Arc::downgrade(roster);
     let mut between = Duration::ZERO;
+    // Beside the clock, which waits for no database.
+    let mut look: Option<tokio::task::JoinHandle<()>> = None;
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(TICK).await;
             let Some(roster) = weak.upgrade() else { return };
             roster.tick(roster.auth.now_us());
             between += TICK;
-            if between >= Duration::from_millis(roster.auth.config().recheck_interval_ms) {
+            let due = between >= Duration::from_millis(roster.auth.config().recheck_interval_ms);
+            if due && look.as_ref().is_none_or(|look| look.is_finished()) {
                 between = Duration::ZERO;
-                roster.look_again().await;
+                look = Some(tokio::spawn(async move { roster.look_again().await }));
             }
         }
     })
@@ -367,18 +343,11 @@ impl Guard for Roster {
             if !changed {
                 return;
             }
-            let entered: Vec<(u64, Arc<dyn Member>)> = {
-                let state = self.state();
-                state.members.iter().filter_map(|(n, entry)| Some((*n, entry.member.upgrade()?))).collect()
-            };
             let mut all = Vec::new();
-            for (number, member) in &entered {
-                for channel in member.channels() {
-                    self.guard(*number, &channel);
-                    all.push((&**member, channel));
-                }
+            for (number, member) in self.members() {
+                all.extend(subscriptions_of(number, &member).inspect(|s| self.guard(number, &s.channel)));
             }
-            self.check_all(&all).await;
+            self.check_all(all).await;
         })
     }
 
@@ -399,8 +368,8 @@ impl Guard for Roster {
     }
 
     fn disconnect(&self, user: &str, reason: &str) {
-        self.auth.departed.note(user, reason);
-        for member in self.members() {
+        let reason = self.auth.departed.note(user, reason);
+        for (_, member) in self.members() {
             if member.caller().identity.user.as_deref() == Some(user) {
                 self.auth.stats.lost(Loss::Disconnected);
                 member.end(close::UNAUTHORIZED, Code::Unauthorized, reason);

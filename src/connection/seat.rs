@@ -18,15 +18,15 @@ pub(super) struct Seat {
 struct State {
     caller: Arc<Caller>,
     conn: Option<ConnId>,
-    /// Of the user that it has become; whoever opened it has a place with the socket.
-    place: Option<Box<Held>>,
+    /// Of the user that it is.
+    place: Option<Arc<Held>>,
 }
 
 impl Seat {
     pub fn new(roster: &Arc<Roster>, visit: &Visit) -> Self {
         let caller =
             Caller { identity: visit.identity.clone(), credential: visit.credential.clone(), mark: visit.mark };
-        let state = Mutex::new(State { caller: Arc::new(caller), conn: None, place: None });
+        let state = Mutex::new(State { caller: Arc::new(caller), conn: None, place: visit.place.clone() });
         Self { roster: roster.clone(), number: roster.number(), state }
     }
 
@@ -51,14 +51,20 @@ impl Seat {
 
     /// Somebody else, or the same for longer. False: that user has as many connections as it may, and nothing was changed.
     pub fn replace(&self, caller: Caller, users: &Users) -> bool {
-        if let Some(user) = caller.identity.user.as_deref().filter(|user| self.identity().user.as_deref() != Some(user))
-        {
-            let Some(place) = users.hold(user) else { return false };
-            self.state().place = Some(Box::new(place));
-        }
-        self.roster.note_expiry(self.number, &caller.identity);
         let caller = Arc::new(caller);
-        self.state().caller = caller.clone();
+        {
+            let mut state = self.state();
+            if caller.identity.user != state.caller.identity.user {
+                // The place before goes back: nobody has two.
+                state.place = match caller.identity.user.as_deref().map(|user| users.hold(user)) {
+                    Some(None) => return false,
+                    place => place.flatten().map(Arc::new),
+                };
+            }
+            state.caller = caller.clone();
+        }
+        // The clock asks the caller.
+        self.roster.note_expiry(self.number, &caller.identity);
         self.roster.say_farewell(self.number, &caller);
         true
     }
@@ -78,8 +84,24 @@ impl Seat {
         self.roster.guard(self.number, channel);
     }
 
+    /// Those of its channels that it may not listen to any more are cut off.
+    pub async fn check(&self, channels: Vec<ChannelName>) {
+        self.roster.check(self.number, channels).await;
+    }
+
+    /// It is not known whether it may go on with this channel.
+    pub fn is_held(&self, channel: &ChannelName) -> bool {
+        self.roster.is_held(self.number, channel)
+    }
+
     pub fn unguard(&self, channel: &ChannelName) {
         self.roster.unguard(self.number, channel);
+    }
+
+    /// The connection has ended, whoever still has the client.
+    pub fn leave(&self) {
+        self.roster.leave(self.number);
+        self.state().place = None;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

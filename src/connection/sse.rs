@@ -21,6 +21,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -50,6 +51,7 @@ pub fn open(
         shared: shared.clone(),
         seat: Seat::new(&shared.roster, visit),
         channels,
+        begun: AtomicBool::new(false),
         inbox: Inbox::new(),
     });
     count(&shared.stats.event_streams);
@@ -71,6 +73,8 @@ struct Reader {
     shared: Arc<Shared>,
     seat: Seat,
     channels: Vec<ChannelName>,
+    /// Before that there is nothing to start over.
+    begun: AtomicBool,
     /// Its only work is to begin.
     inbox: Inbox<Option<Box<Cursor>>>,
 }
@@ -91,6 +95,7 @@ impl Client for Reader {
 
     fn closed(self: Arc<Self>, _why: Closed) {
         inbox::close(&*self);
+        self.seat.leave();
     }
 }
 
@@ -106,6 +111,7 @@ impl Worker for Reader {
     }
 
     async fn work(&self, conn: ConnId, cursor: Self::Work) {
+        self.begun.store(true, Relaxed);
         for channel in &self.channels {
             self.seat.guard(channel);
         }
@@ -117,6 +123,9 @@ impl Worker for Reader {
     }
 
     async fn start_over(&self, conn: ConnId) {
+        if !self.begun.load(Relaxed) {
+            return;
+        }
         let _permit = self.shared.resets.acquire().await.expect("never closed");
         self.join(conn, Wish { cursor: None, reset: Some(Code::StreamRestarted) }).await;
     }
@@ -133,7 +142,9 @@ impl Member for Reader {
 
     /// The stream is all or nothing.
     fn expel(&self, channel: &ChannelName, code: Code) {
-        self.say(Some(channel), close::FORBIDDEN, code, code.as_str());
+        // Where it is not known, it comes again and continues.
+        let close_code = if code == Code::AccessUnknown { close::TRY_LATER } else { close::FORBIDDEN };
+        self.say(Some(channel), close_code, code, code.as_str());
     }
 
     fn end(&self, close_code: u16, code: Code, reason: &str) {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::domain::{Credential, Identity};
 use crate::protocol::Values;
 
+use super::places::Held;
+
 /// A handshake that was found right, and who stands behind it.
 #[derive(Clone, Debug, Default)]
 pub struct Visit {
@@ -13,6 +15,8 @@ pub struct Visit {
     pub credential: Credential,
     /// As `Caller` has it.
     pub mark: u64,
+    /// The user's, among so many connections as it may have. Goes to whoever takes the connection.
+    pub place: Option<Arc<Held>>,
     /// Of the path: `id` where the endpoint is `/ws/orders/:id`.
     pub params: Vec<(String, String)>,
     /// Of the query, secrets taken out.

@@ -31,6 +31,11 @@ impl Snapshot {
         Ok(Self { xmin, xmax, xip: xip.into() })
     }
 
+    /// Of before the first transaction.
+    pub fn nothing() -> Self {
+        Self { xmin: 1, xmax: 1, xip: Box::default() }
+    }
+
     pub fn xmin(&self) -> Xid {
         self.xmin
     }

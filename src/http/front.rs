@@ -76,7 +76,8 @@ impl<E> Front<E> {
     /// be of the same origin as we are.
     fn named(&self, request: &Request) -> Result<(), ApiError> {
         // A prober asks by an address.
-        if self.hosts.is_empty() || ["/healthz", "/readyz"].contains(&request.uri().path()) {
+        let path = request.uri().path();
+        if self.hosts.is_empty() || ["/healthz", "/readyz"].contains(&path.strip_suffix('/').unwrap_or(path)) {
             return Ok(());
         }
         let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());

@@ -13,7 +13,7 @@ use crate::domain::{Caller, ChannelName, Cursor, Identity};
 
 use super::acceptor::Registry;
 use super::identify::caller;
-use super::limits::Arrival;
+use super::limits::{Admitted, Arrival};
 use super::problem::{ApiError, ProblemCode};
 
 pub(super) struct EventStream {
@@ -39,11 +39,12 @@ impl EventStream {
             .map_err(|_| ApiError::new(ProblemCode::BadRequest, "The query was not understood."))?;
         let caller = caller(request);
         let user = caller.identity.user.as_deref();
-        let held = Arrival::of(request).map(|a| a.admit(request, user)).transpose()?.unwrap_or_default();
+        let Admitted { held, user: place } =
+            Arrival::of(request).map(|a| a.admit(request, user)).transpose()?.unwrap_or_default();
         let channels = self.channels(&pairs, &caller.identity).await?;
         let cursor = cursor(request, &pairs)?;
         let Caller { identity, credential, mark } = caller;
-        let visit = Visit { identity, credential, mark, ..Visit::default() };
+        let visit = Visit { identity, credential, mark, place, ..Visit::default() };
         let kept = (self.registry.busy(request), held);
         let socket = self.registry.of(request);
         let left = async move {

@@ -19,7 +19,7 @@ use crate::hub::{Early, close};
 use super::acceptor::{Registry, Socket};
 use super::handshake::{Handshake, refusal};
 use super::identify::{check_origin, identify, without_secrets};
-use super::limits::Arrival;
+use super::limits::{Admitted, Arrival};
 use super::problem::{ApiError, ProblemCode};
 
 /// What hyper had read ahead is at most its own buffer; a client that sends more than this before it has our answer is
@@ -94,7 +94,9 @@ impl Upgrade {
         arrival.map_or(Ok(()), Arrival::room)?;
         let mut visit = self.visit(request).await?;
         let user = visit.identity.user.as_deref();
-        let held = arrival.map(|arrival| arrival.admit(request, user)).transpose()?.unwrap_or_default();
+        let Admitted { held, user } =
+            arrival.map(|arrival| arrival.admit(request, user)).transpose()?.unwrap_or_default();
+        visit.place = user;
         if let (Some(admit), None) = (&self.route.admit, visit.refused) {
             admit(&mut visit).await?;
         }

@@ -120,6 +120,8 @@ impl Topic {
     pub fn close(&self, error: &ReadError, skip: &[ConnId], outgoing: &mut [Vec<Item>]) {
         for place in self.places.iter() {
             let (topic, code) = (place.id, super::close::TRY_LATER);
+            let mut skip = skip.to_vec();
+            skip.sort_unstable();
             let (reason, skip) = (error.to_string().into(), skip.into());
             outgoing[usize::from(place.lane)].push(Item::CloseTopic(Box::new(ClosingTopic {
                 topic,
@@ -135,7 +137,8 @@ impl Topic {
         let mut places = self.places.iter().peekable();
         while let Some(place) = places.next() {
             let lane = usize::from(place.lane);
-            let skip: Vec<ConnId> = skip.iter().filter(|id| id.lane() == lane).copied().collect();
+            let mut skip: Vec<ConnId> = skip.iter().filter(|id| id.lane() == lane).copied().collect();
+            skip.sort_unstable();
             outgoing[lane].push(Item::Publish {
                 topic: place.id,
                 // The first clone makes the bytes shared; where there is one lane, they need not be.

@@ -129,39 +129,35 @@ impl Core {
     }
 
     pub fn join(&self, id: ConnId, name: &ChannelName) -> Result<Position, JoinError> {
-        let mut guard = lock(&self.state);
-        let state = &mut *guard;
-        let position = state.stream.as_ref().ok_or(JoinError::NotReady)?.1.clone();
-        let conn = state.slots[id.lane()].get(id).ok_or(JoinError::Gone)?;
-        let joining = SubState::Joining(state.number);
-        let known = state.names.get(name).copied();
-        let sub = known.and_then(|n| conn.subs.iter_mut().find(|s| s.channel == n));
-        let channel = match (sub, known) {
-            (Some(sub), Some(n)) if sub.state() == SubState::Reset => {
-                sub.set(joining);
-                state.channels[n].reset -= 1;
-                n
-            }
-            (Some(_), _) => return Err(JoinError::AlreadyJoined),
-            (None, known) => {
-                let n = known.unwrap_or_else(|| {
-                    let n = state.channels.insert(Channel::new(name.clone()));
-                    state.names.insert(name.clone(), n);
-                    n
-                });
-                push_tight(&mut conn.subs, Sub::new(n, joining));
-                conn.waiting += 1;
-                state.subscriptions += 1;
-                n
-            }
-        };
-        state.channels[channel].joining += 1;
-        Ok(position)
+        lock(&self.state).join(id, name)
     }
 
     pub fn leave(&self, id: ConnId, name: &ChannelName) -> bool {
-        let mut guard = lock(&self.state);
-        let state = &mut *guard;
+        self.leave_in(&mut lock(&self.state), id, name)
+    }
+
+    pub fn rejoin(&self, id: ConnId, name: &ChannelName) -> Result<Position, JoinError> {
+        let mut state = lock(&self.state);
+        self.leave_in(&mut state, id, name);
+        state.join(id, name)
+    }
+
+    pub fn hold(&self, id: ConnId, name: &ChannelName) -> Option<Position> {
+        let mut state = lock(&self.state);
+        let n = *state.names.get(name)?;
+        let sub = state.slots[id.lane()].get(id)?.subs.iter().find(|s| s.channel == n)?;
+        if sub.state() != SubState::Live {
+            return None;
+        }
+        // Of what is still to come, its snapshot may have shown some; the stream has shown none.
+        let settling = state.channels[n].settling.as_ref();
+        let since = settling.and_then(|s| s.who.iter().find(|(who, _)| *who == id)).map(|(_, since)| since.clone());
+        self.leave_in(&mut state, id, name);
+        state.join(id, name).ok()?;
+        Some(since.unwrap_or_else(|| Position::at(Arc::new(Snapshot::nothing()))))
+    }
+
+    fn leave_in(&self, state: &mut State, id: ConnId, name: &ChannelName) -> bool {
         let Some(conn) = state.slots[id.lane()].get(id) else { return false };
         let Some(&n) = state.names.get(name) else { return false };
         let Some(at) = conn.subs.iter().position(|s| s.channel == n) else { return false };
@@ -314,6 +310,35 @@ impl State {
             Target::One(name) => self.names.get(name).copied(),
             Target::Family(_) => None,
         }
+    }
+
+    fn join(&mut self, id: ConnId, name: &ChannelName) -> Result<Position, JoinError> {
+        let position = self.stream.as_ref().ok_or(JoinError::NotReady)?.1.clone();
+        let conn = self.slots[id.lane()].get(id).ok_or(JoinError::Gone)?;
+        let joining = SubState::Joining(self.number);
+        let known = self.names.get(name).copied();
+        let sub = known.and_then(|n| conn.subs.iter_mut().find(|s| s.channel == n));
+        let channel = match (sub, known) {
+            (Some(sub), Some(n)) if sub.state() == SubState::Reset => {
+                sub.set(joining);
+                self.channels[n].reset -= 1;
+                n
+            }
+            (Some(_), _) => return Err(JoinError::AlreadyJoined),
+            (None, known) => {
+                let n = known.unwrap_or_else(|| {
+                    let n = self.channels.insert(Channel::new(name.clone()));
+                    self.names.insert(name.clone(), n);
+                    n
+                });
+                push_tight(&mut conn.subs, Sub::new(n, joining));
+                conn.waiting += 1;
+                self.subscriptions += 1;
+                n
+            }
+        };
+        self.channels[channel].joining += 1;
+        Ok(position)
     }
 
     /// Takes one subscription out of its channel, and the channel away with its last. The topic, if it was live.

@@ -213,7 +213,7 @@ impl<P: Port> Fanout<P> {
                 let Some(listeners) = self.topics.get(topic as usize) else { return };
                 for listener in &**listeners {
                     let Some(member) = &mut self.members[listener.slot as usize] else { continue };
-                    if skip.as_ref().is_none_or(|skip| !skip.contains(&member.id)) {
+                    if skip.as_ref().is_none_or(|skip| skip.binary_search(&member.id).is_err()) {
                         link(member, n, listener.slot, &mut self.links, &mut self.dirty);
                     }
                 }
@@ -231,7 +231,8 @@ impl<P: Port> Fanout<P> {
             Item::CloseTopic(closing) => {
                 let listeners = self.topics.get(closing.topic as usize).map_or(&[][..], |l| &l[..]);
                 let members = listeners.iter().filter_map(|l| self.members[l.slot as usize].as_ref());
-                let ids: Vec<ConnId> = members.map(|m| m.id).filter(|id| !closing.skip.contains(id)).collect();
+                let skipped = |id: &ConnId| closing.skip.binary_search(id).is_ok();
+                let ids: Vec<ConnId> = members.map(|m| m.id).filter(|id| !skipped(id)).collect();
                 ids.into_iter().for_each(|id| self.close(id, closing.code, &closing.reason, None));
             }
             Item::Resume(id) => {

@@ -37,7 +37,7 @@ impl<P: Port> Fanout<P> {
                 self.link(slot, n);
             }
             let Some(cursor) = &heartbeat.cursor else { continue };
-            if heartbeat.joining.contains(&slot) {
+            if heartbeat.joining.binary_search(&slot).is_ok() {
                 continue;
             }
             let n = match encoded.iter().find(|(f, _)| *f == form) {

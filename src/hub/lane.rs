@@ -58,7 +58,7 @@ pub struct Form {
 
 pub enum Item {
     Adopt(Box<Adopted>),
-    /// One frame for every live subscriber of a topic (a channel in a form), but those in `skip`.
+    /// One frame for every live subscriber of a topic (a channel in a form), but those in `skip`, which is sorted.
     Publish {
         topic: u32,
         frame: Bytes,

@@ -272,6 +272,17 @@ impl Hub {
         self.core().join(conn, channel)
     }
 
+    /// `leave`, if it is there, and `join`, with nothing in between.
+    pub fn rejoin(&self, conn: ConnId, channel: &ChannelName) -> Result<Position, JoinError> {
+        self.core().rejoin(conn, channel)
+    }
+
+    /// A live subscription is one that joins, from the returned place on: `go_live` with it continues without a gap. `None`: it
+    /// is not live. Not for dialects with an interval, whose waiting state it drops.
+    pub fn hold(&self, conn: ConnId, channel: &ChannelName) -> Option<Position> {
+        self.core().hold(conn, channel)
+    }
+
     /// Sends the `lead` payloads, then what was kept and is not included in `since` (a state read at a snapshot that
     /// `since` covers, is), then whatever comes. What `since` includes is not sent later either, however late the
     /// dispatcher comes to it. Atomic with dispatch.

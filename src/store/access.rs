@@ -21,12 +21,23 @@ pub struct AccessRow {
     pub reads: Vec<i32>,
 }
 
-/// A condition to be asked for one client and channel.
+/// A rule's condition, to be asked for one client and channel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct AccessRequest {
+    #[serde(skip)]
     pub rule: i32,
     pub claims: std::sync::Arc<str>,
     pub params: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessAnswer {
+    Allowed,
+    Denied,
+    /// A statement's time was not enough for it alone.
+    Failed,
+    /// It was not asked: others took the time.
+    Unasked,
 }
 
 #[derive(Clone, Debug)]
@@ -63,18 +74,31 @@ impl Store {
         self.bounded(async { Ok(query.fetch_all(&self.pool).await?) }).await
     }
 
-    /// In the order of the requests, by one statement.
-    pub async fn check_access(&self, requests: &[AccessRequest]) -> Result<Vec<bool>, StoreError> {
+    /// Of requests of one rule, in their order, by one statement that begins no other request once `within_ms` are over. Never
+    /// leaves the first unasked.
+    pub async fn check_access(
+        &self,
+        rule: i32,
+        requests: &[AccessRequest],
+        within_ms: i32,
+    ) -> Result<Vec<AccessAnswer>, StoreError> {
         let asked = serde_json::to_value(requests).map_err(|e| StoreError::Answer(e.to_string()))?;
-        let query = sqlx::query_file!("sql/auth/check.sql", asked);
+        let query = sqlx::query_file!("sql/auth/check.sql", rule, asked, within_ms);
         let rows = self.bounded(async { Ok(query.fetch_all(&self.pool).await?) }).await?;
-        let mut allowed = vec![false; requests.len()];
+        let mut answers = vec![AccessAnswer::Unasked; requests.len()];
         for row in rows {
-            if let Some(place) = usize::try_from(row.i - 1).ok().and_then(|i| allowed.get_mut(i)) {
-                *place = row.allowed;
+            if let Some(place) = usize::try_from(row.i - 1).ok().and_then(|i| answers.get_mut(i)) {
+                *place = match row.allowed {
+                    Some(true) => AccessAnswer::Allowed,
+                    Some(false) => AccessAnswer::Denied,
+                    None => AccessAnswer::Failed,
+                };
             }
         }
-        Ok(allowed)
+        if answers.first() == Some(&AccessAnswer::Unasked) {
+            return Err(StoreError::Answer("check_access left its first request out".into()));
+        }
+        Ok(answers)
     }
 
     pub async fn use_api_key(&self, hash: &[u8]) -> Result<Option<ApiKeyRow>, StoreError> {

@@ -23,7 +23,8 @@ pub struct UserRow {
 #[derive(Clone, Debug)]
 pub struct RolesRow {
     pub id: String,
-    pub roles: Vec<String>,
+    /// None: the function fails for this user.
+    pub roles: Option<Vec<String>>,
 }
 
 impl Store {
@@ -57,7 +58,7 @@ impl Store {
         self.bounded(async { Ok(query.fetch_optional(&self.pool).await?) }).await
     }
 
-    /// By a function (`schema.name`) from a user's key to roles.
+    /// By a function (`schema.name`) from a user's key to roles. A user may come twice: the last row counts.
     pub async fn roles_of(&self, function: &str, users: &[String]) -> Result<Vec<RolesRow>, StoreError> {
         let query = sqlx::query_file_as!(RolesRow, "sql/auth/roles.sql", function, users);
         self.bounded(async { Ok(query.fetch_all(&self.pool).await?) }).await

@@ -25,7 +25,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::domain::DatabaseUrl;
 
-pub use access::{AccessRequest, AccessRow, ApiKeyFacts, ApiKeyRow};
+pub use access::{AccessAnswer, AccessRequest, AccessRow, ApiKeyFacts, ApiKeyRow};
 pub use admin::{AccessFacts, FxFacts, JobFacts, ProviderFacts, RuleFacts, ServerFacts, SpineFacts, TableFacts, Watch};
 pub use behalf::{Access, Behalf};
 pub use call::{Called, Function};

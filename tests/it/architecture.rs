@@ -180,6 +180,7 @@ const DYNAMIC_SQL: &[(&str, usize)] = &[
     ("reference/0001_ground.sql", 1),
     ("reference/0002_orders.sql", 3),
     ("0204_access_hints.sql", 1),
+    ("0225_access_asked.sql", 4),
     ("reference/0003_learning.sql", 2),
     ("reference/0004_portfolios.sql", 2),
 ];

@@ -3,7 +3,7 @@
 //! ```text
 //!  open ─▶ hello ─▶ join all channels, read the content once for everybody who asks meanwhile
 //!                   ─▶ content and stream, in one step ─▶ live     (`join` says how nothing is lost or doubled)
-//!  "show again" ─▶ leave and join anew; "one item" ─▶ its own channel for a moment
+//!  "show again" ─▶ leave and join anew, in one step; "one item" ─▶ its own channel for a moment
 //!  "stop" ─▶ leave all; "start" ─▶ join all, content first
 //! ```
 
@@ -59,6 +59,7 @@ pub fn open(shared: &Arc<Shared>, endpoint: &Arc<Endpoint>, transport: Transport
         items,
         values,
         greeted: AtomicBool::new(greets),
+        begun: AtomicBool::new(false),
         streams: AtomicBool::new(true),
         inbox: Inbox::new(),
     });
@@ -113,6 +114,8 @@ struct Session {
     beside: Vec<ChannelName>,
     values: Values,
     greeted: AtomicBool,
+    /// Before that there is nothing to start over.
+    begun: AtomicBool,
     /// False: the client has stopped the stream.
     streams: AtomicBool,
     inbox: Inbox<Work>,
@@ -143,6 +146,7 @@ impl Client for Session {
     fn closed(self: Arc<Self>, _why: Closed) {
         self.seats().fetch_sub(1, Relaxed);
         inbox::close(&*self);
+        self.seat.leave();
     }
 }
 
@@ -170,7 +174,7 @@ impl Worker for Session {
 
     async fn start_over(&self, conn: ConnId) {
         let _permit = self.shared.resets.acquire().await.expect("never closed");
-        if !self.streams.load(Relaxed) {
+        if !self.begun.load(Relaxed) || !self.streams.load(Relaxed) {
             return;
         }
         // What happened while the stream was away is gone. Content shows it all the same; who is shown none can be told
@@ -192,7 +196,8 @@ impl Member for Session {
     }
 
     fn expel(&self, _channel: &ChannelName, code: Code) {
-        self.end(close::FORBIDDEN, code, code.as_str());
+        let close_code = if code == Code::AccessUnknown { close::TRY_LATER } else { close::FORBIDDEN };
+        self.end(close_code, code, code.as_str());
     }
 
     fn end(&self, close_code: u16, _code: Code, reason: &str) {
@@ -219,6 +224,7 @@ impl Session {
     }
 
     async fn begin(&self, conn: ConnId) {
+        self.begun.store(true, Relaxed);
         if self.channels().count() > self.shared.config.subscriptions_per_connection_max {
             return self.shared.hub.close(conn, close::BAD_REQUEST, Code::TooManySubscriptions.as_str());
         }
@@ -249,7 +255,11 @@ impl Session {
             }
         }
         match deeds.stream {
-            Some(Switch::Stop) if self.streams.swap(false, Relaxed) => self.leave(conn, true),
+            Some(Switch::Stop) if self.streams.swap(false, Relaxed) => {
+                for channel in Session::channels(self) {
+                    self.shared.hub.leave(conn, channel);
+                }
+            }
             Some(Switch::Start) if !self.streams.swap(true, Relaxed) => self.show(conn, Shape::Snapshot, true).await,
             _ => {}
         }
@@ -268,19 +278,12 @@ impl Session {
         !self.beside.is_empty() || (!shown && !self.covered.is_empty())
     }
 
-    fn leave(&self, conn: ConnId, beside: bool) {
-        for channel in self.covered.iter().chain(self.beside.iter().filter(|_| beside)) {
-            self.shared.hub.leave(conn, channel);
-        }
-    }
-
     /// The content, then the stream of what it covers (`whole`: of everything). These clients know no cursor: where it
     /// cannot be had, they come again.
     async fn show(&self, conn: ConnId, shape: Shape, whole: bool) {
         let mut tries = self.shared.config.join_tries_max.max(1);
         loop {
             let shown = if self.streams.load(Relaxed) {
-                self.leave(conn, whole);
                 self.join_all(conn, shape, whole).await
             } else {
                 self.read(conn, shape).await
@@ -299,7 +302,8 @@ impl Session {
         let channels: Vec<&ChannelName> = self.covered.iter().chain(self.beside.iter().filter(|_| whole)).collect();
         let mut sinces = Vec::with_capacity(channels.len());
         for channel in &channels {
-            sinces.push(register(&self.shared, conn, channel)?.position);
+            // Without a moment in which it is of no channel: what happens then is not always shown.
+            sinces.push(self.shared.hub.rejoin(conn, channel)?);
         }
         // Nothing that exists was asked for.
         let (Some(shows), false) = (&self.shows, channels.is_empty()) else { return Ok(()) };

@@ -34,6 +34,7 @@ pub(super) struct Limits {
     connections_max: usize,
     per_address_max: usize,
     handshakes_max: usize,
+    connections: Arc<Counts>,
     addresses: Arc<Counts>,
     handshakes: Arc<Counts>,
     new: Rate,
@@ -49,6 +50,15 @@ pub(super) struct Welcome {
     pub handshake: Held,
     /// None: its address is not limited, or is a proxy's.
     pub address: Option<Held>,
+}
+
+/// The places of a WebSocket or event stream.
+#[derive(Default)]
+pub(super) struct Admitted {
+    /// Kept as long as the connection.
+    pub held: Vec<Held>,
+    /// Its user's, who may become another.
+    pub user: Option<Arc<Held>>,
 }
 
 /// Where a request comes from; travels with it.
@@ -71,6 +81,7 @@ impl Limits {
             connections_max: config.connections_max,
             per_address_max: config.connections_per_address_max,
             handshakes_max: config.handshakes_max,
+            connections: Default::default(),
             addresses: Default::default(),
             handshakes: Default::default(),
             new: Rate::new(config.new_connections_per_s_max),
@@ -152,33 +163,35 @@ impl Arrival {
     /// Is there room for one more connection at all?
     pub fn room(&self) -> Result<(), ApiError> {
         let limits = &self.limits;
-        if limits.shared.hub.connections() < limits.connections_max {
+        let max = limits.connections_max;
+        if max == 0 || limits.connections.of(&limits.everybody) < max {
             return Ok(());
         }
         Err(self.refuse(Limit::Connections))
     }
 
-    /// One more WebSocket or event stream. What is returned is kept as long as it.
-    pub fn admit(&self, request: &Request, user: Option<&str>) -> Result<Vec<Held>, ApiError> {
+    /// One more WebSocket or event stream.
+    pub fn admit(&self, request: &Request, user: Option<&str>) -> Result<Admitted, ApiError> {
         self.room()?;
         let limits = &self.limits;
-        let mut held = Vec::new();
+        let place = limits.connections.hold(&limits.everybody, limits.connections_max);
+        let mut held = vec![place.ok_or_else(|| self.refuse(Limit::Connections))?];
         // Otherwise the acceptor has counted it. Many streams may share one HTTP/2 connection.
         let uncounted = self.proxied || request.version() == Version::HTTP_2;
         if uncounted && limits.limited(self.address) {
             let place = limits.addresses.hold(&address::group(self.address), limits.per_address_max);
             held.push(place.ok_or_else(|| self.refuse(Limit::ConnectionsPerAddress))?);
         }
-        if let Some(user) = user {
-            let place = limits.shared.users.hold(user);
-            held.push(place.ok_or_else(|| self.refuse(Limit::ConnectionsPerUser))?);
-        }
-        Ok(held)
+        let user = match user.map(|user| limits.shared.users.hold(user)) {
+            Some(None) => return Err(self.refuse(Limit::ConnectionsPerUser)),
+            place => place.flatten().map(Arc::new),
+        };
+        Ok(Admitted { held, user })
     }
 
     /// Nobody speaks from this machine for somebody else, as far as can be seen.
     pub fn is_this_machine(&self, request: &Request) -> bool {
-        let relayed = ["x-forwarded-for", "forwarded"].iter().any(|name| request.headers().contains_key(*name));
+        let relayed = RELAYED.iter().any(|name| request.headers().contains_key(*name));
         self.address.is_loopback() && !self.proxied && !relayed
     }
 
@@ -187,6 +200,10 @@ impl Arrival {
         refusal(limit)
     }
 }
+
+/// What only those write who pass requests on.
+const RELAYED: [&str; 6] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
 
 /// What somebody is told whom this limit stands against.
 pub(super) fn refusal(limit: Limit) -> ApiError {

@@ -256,3 +256,37 @@ async fn memory_gives_exactly_what_was_missed_or_nothing() {
     let elsewhere = Cursor { incarnation: Incarnation(8), ..cursor(7) };
     assert!(hub.recent(&even, &elsewhere).is_none());
 }
+
+#[tokio::test]
+async fn who_stands_still_or_joins_again_misses_nothing_and_hears_nothing_twice() {
+    for way in ALL {
+        let hub = hub(small());
+        let mut c = connect(&hub, way).await;
+        let orders = name("orders");
+        let joined = hub.join(c.id, &orders).expect("open");
+        assert_eq!(hub.hold(c.id, &orders), None, "it is not live yet");
+        hub.go_live(c.id, &orders, &joined, &[c.payload("snapshot")]).expect("joined");
+        emit(&hub, "orders", 2);
+        let since = hub.hold(c.id, &orders).expect("live");
+        emit(&hub, "orders", 3);
+        c.send(&hub, "answer");
+        assert_eq!(c.until("answer").await, ["snapshot", "orders|e|2|3.2", "answer"], "{way:?}");
+        hub.go_live(c.id, &orders, &since, &[]).expect("held");
+        emit(&hub, "orders", 4);
+        let joined = hub.rejoin(c.id, &orders).expect("open");
+        emit(&hub, "orders", 5);
+        hub.go_live(c.id, &orders, &joined, &[c.payload("again")]).expect("joined");
+        // A snapshot that is ahead of the stream has shown what comes.
+        hub.rejoin(c.id, &orders).expect("open");
+        hub.go_live(c.id, &orders, &Position::at(at(8)), &[]).expect("joined");
+        let since = hub.hold(c.id, &orders).expect("live");
+        emit(&hub, "orders", 7);
+        emit(&hub, "orders", 8);
+        hub.go_live(c.id, &orders, &since, &[]).expect("held");
+        c.send(&hub, "end");
+        let (three, four, five) = ("orders|e|3|4.3", "orders|e|4|5.4", "orders|e|5|6.5");
+        assert_eq!(c.until("end").await, [three, four, "again", five, "orders|e|8|9.8", "end"], "{way:?}");
+        hub.leave(c.id, &orders);
+        assert!(hub.rejoin(c.id, &orders).is_ok(), "as join where there is nothing to leave");
+    }
+}

@@ -4,6 +4,7 @@ mod access;
 mod ends;
 mod identity;
 mod issuers;
+mod rechecks;
 mod revocation;
 mod shares;
 mod silence;

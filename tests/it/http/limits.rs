@@ -79,6 +79,31 @@ async fn an_address_has_so_many_connections_whatever_for() {
 }
 
 #[tokio::test]
+async fn there_are_never_more_connections_than_the_server_takes() {
+    let server = server(http::Config { connections_max: 5, ..Default::default() }).await;
+    let url = format!("ws://{}/ws", server.address);
+    let all = futures_util::future::join_all((0..40).map(|_| ws::Client::try_connect(&*url))).await;
+    let mut inside: Vec<_> = all.into_iter().filter_map(Result::ok).collect();
+    assert_eq!(inside.len(), 5);
+    let stream = http_client().get(server.url("/sse?channel=a")).send().await.expect("an answer");
+    assert_eq!(stream.status().as_u16(), 503);
+    // Who leaves makes room, also by way of a stream.
+    inside.pop().expect("one").close().await;
+    let streams = async || sse::Client::connect(&server.url("/sse?channel=a"), None).await;
+    let mut stream = streams().await;
+    wait_until("there is room", async || {
+        if stream.status.as_u16() != 200 {
+            stream = streams().await;
+        }
+        stream.status.as_u16() == 200
+    })
+    .await;
+    assert!(ws::Client::try_connect(&*url).await.is_err());
+    drop(stream);
+    wait_until("there is room again", async || ws::Client::try_connect(&*url).await.is_ok()).await;
+}
+
+#[tokio::test]
 async fn behind_a_proxy_of_ours_each_client_counts_for_itself() {
     let config = || http::Config { connections_per_address_max: 1, ..Default::default() };
     let trusting = server(http::Config { trusted_proxies: vec!["127.0.0.0/8".into()], ..config() }).await;
@@ -263,18 +288,21 @@ async fn a_reader_that_reads_nothing_or_leaves_gives_its_socket_back() {
 
 #[tokio::test]
 async fn a_server_that_is_not_ready_tells_strangers_only_that() {
-    let why = |http: http::Config, relayed: bool| async move {
+    let why = |http: http::Config, relayed: Option<&'static str>| async move {
         let server = Server::with(Settings { http, ..Default::default() }).await;
         server.readiness.lower("is stopping, as postgres://host says");
         let mut request = http_client().get(server.url("/readyz"));
-        if relayed {
-            request = request.header("x-forwarded-for", "203.0.113.9");
+        if let Some(header) = relayed {
+            request = request.header(header, "203.0.113.9");
         }
         let text = request.send().await.expect("an answer").text().await.expect("a text");
         let body: Value = serde_json::from_str(&text).expect("JSON");
         body["reasons"][0]["why"].as_str().expect("a sentence").contains("postgres://")
     };
-    assert!(why(http::Config::default(), false).await, "this machine hears it");
-    assert!(!why(http::Config::default(), true).await, "whom a proxy speaks for does not");
-    assert!(why(http::Config { readyz_detail: true, ..Default::default() }, true).await, "unless it is wished so");
+    assert!(why(http::Config::default(), None).await, "this machine hears it");
+    for header in ["x-forwarded-for", "forwarded", "via", "x-real-ip", "x-forwarded-host", "x-forwarded-proto"] {
+        assert!(!why(http::Config::default(), Some(header)).await, "whom a proxy speaks for does not: {header}");
+    }
+    let everybody = http::Config { readyz_detail: true, ..Default::default() };
+    assert!(why(everybody, Some("via")).await, "unless it is wished so");
 }
