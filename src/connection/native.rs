@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use futures_util::stream;
 
 use crate::auth::{Carrier, Refusal as NotAccepted};
-use crate::domain::{Caller, ChannelName, Cursor, Identity, Position, ReadError};
-use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Early, Intake, JoinError, close, push_tight};
+use crate::domain::{Caller, ChannelName, Cursor, Identity, ReadError};
+use crate::hub::{AsyncReadWrite, Client, Closed, ConnId, Early, Intake, JoinError, Standstill, close, push_tight};
 use crate::protocol::native::{self as frames, Command, Id, Refusal};
 use crate::protocol::{Code, NATIVE_WS};
 
@@ -326,14 +326,14 @@ impl Member for Native {
         }
     }
 
-    fn hold(&self, channel: &ChannelName) -> Option<Position> {
+    fn hold(&self, channel: &ChannelName) -> Option<Standstill> {
         self.shared.hub.hold(self.seat.conn()?, channel)
     }
 
-    fn release(self: Arc<Self>, channel: &ChannelName, since: &Position) {
+    fn release(self: Arc<Self>, channel: &ChannelName, still: &Standstill) {
         let Some(conn) = self.seat.conn() else { return };
         // Too much was kept, or there is a new stream.
-        if self.shared.hub.go_live(conn, channel, since, &[]) == Err(JoinError::Overflow) {
+        if self.shared.hub.release(conn, channel, still) == Err(JoinError::Overflow) {
             inbox::start_over(&self);
         }
     }

@@ -6,7 +6,7 @@
 //!                                          ▲      │ something has changed since it was asked
 //!                                          └──────┘
 //! ```
-//! The others go on meanwhile. Who is held loses nothing: what comes for it is kept by the hub. Who cannot be held (an event stream,
+//! The others go on meanwhile. What comes for who is held is kept by the hub; if that is too much, it starts over. Who cannot be held (an event stream,
 //! an endpoint, or a subscription that is only about to begin) is ended, and comes again.
 
 use std::collections::HashMap;
@@ -17,18 +17,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::auth::{Action, Verdict};
-use crate::domain::{ChannelName, Identity, Position};
+use crate::domain::{ChannelName, Identity};
+use crate::hub::Standstill;
 
 use super::roster::{Member, Roster};
 
-/// How long a subscription is held at most.
+/// How long a subscription is held at most, beside the last question.
 const HELD_MAX: Duration = Duration::from_secs(30);
 
 /// A subscription of which it is not known yet whether it may go on.
 pub(super) struct Held {
-    /// None: about to be.
-    since: Option<Position>,
-    until: Instant,
+    /// None: about to be, and until then content comes to it.
+    still: Option<Standstill>,
     /// Something has changed since it was asked.
     stale: bool,
 }
@@ -75,21 +75,31 @@ impl Roster {
 
     /// Bounded in time: of whom it is not known by then is held, and asked about on.
     pub(super) async fn check_all(&self, mut subscriptions: Vec<Subscription>) {
+        let held: Vec<Subscription>;
         {
             let mut state = self.state();
             // Whoever is held gets nothing, and is asked about again.
-            if !state.held.is_empty() {
-                subscriptions.retain(|s| state.held.get_mut(&s.key()).map(|held| held.stale = true).is_none());
-            }
+            let mut is_held = |s: &Subscription| match state.held.get_mut(&s.key()) {
+                Some(held) => {
+                    held.stale = true;
+                    held.still.is_some()
+                }
+                None => false,
+            };
+            (held, subscriptions) = subscriptions.into_iter().partition(&mut is_held);
         }
+        drop(held);
         let Some(me) = self.me.upgrade().filter(|_| !subscriptions.is_empty()) else { return };
-        let (mut open, mut told) = self.ask(&subscriptions);
+        let until = Instant::now() + self.timeout + HELD_MAX;
+        let (mut open, mut told) = self.ask(&subscriptions, until);
+        let mut left = open.len();
         let enough = tokio::time::sleep(self.timeout);
         tokio::pin!(enough);
-        loop {
+        while left > 0 {
             tokio::select! {
                 said = told.recv() => match said {
                     Some((n, verdict)) => {
+                        left -= usize::from(!open[n].is_empty());
                         for at in open[n].drain(..) {
                             let Subscription { member, channel, .. } = &subscriptions[at];
                             self.judge(&**member, channel, verdict);
@@ -104,12 +114,12 @@ impl Roster {
             at.retain(|at| self.hold(&subscriptions[*at]));
         }
         if open.iter().any(|at| !at.is_empty()) {
-            tokio::spawn(async move { me.settle(subscriptions, open, told).await });
+            tokio::spawn(async move { me.settle(subscriptions, open, told, until).await });
         }
     }
 
     /// Begins to ask; of each question those who stand behind it. A thousand of one user on one channel are one.
-    fn ask(&self, subscriptions: &[Subscription]) -> (Vec<Vec<usize>>, Told) {
+    fn ask(&self, subscriptions: &[Subscription], until: Instant) -> (Vec<Vec<usize>>, Told) {
         let mut questions: Vec<(Arc<Identity>, ChannelName)> = Vec::new();
         let mut behind: Vec<Vec<usize>> = Vec::new();
         let callers: Vec<Arc<Identity>> = subscriptions.iter().map(|s| s.member.caller().identity.clone()).collect();
@@ -129,7 +139,7 @@ impl Roster {
         }
         self.auth.stats.rechecks.fetch_add(questions.len() as u64, Relaxed);
         let (tell, told) = mpsc::unbounded_channel();
-        let (access, until) = (self.access.clone(), Instant::now() + self.timeout + HELD_MAX);
+        let access = self.access.clone();
         tokio::spawn(async move {
             let questions: Vec<_> = questions.iter().map(|(who, channel)| (&**who, channel)).collect();
             let tell = |n, verdict| _ = tell.send((n, verdict)); // nobody may wait any more
@@ -148,18 +158,24 @@ impl Roster {
                 return false;
             }
             // Before it is, so that nothing that begins anew meanwhile passes by.
-            let held = Held { since: None, until: Instant::now() + HELD_MAX, stale: false };
+            let held = Held { still: None, stale: false };
             state.held.insert(subscription.key(), held);
         }
-        let since = subscription.member.hold(&subscription.channel);
+        let still = subscription.member.hold(&subscription.channel);
         let mut state = self.state();
-        match (since, state.held.get_mut(&subscription.key())) {
-            (Some(since), Some(held)) => {
-                held.since = Some(since);
+        match (still, state.held.get_mut(&subscription.key())) {
+            (Some(still), Some(held)) => {
+                held.still = Some(still);
                 return true;
             }
+            // It was asked for anew meanwhile, and that is not in doubt.
+            (Some(still), None) => {
+                drop(state);
+                subscription.member.clone().release(&subscription.channel, &still);
+                return false;
+            }
             // It has left meanwhile.
-            (_, None) => return false,
+            (None, None) => return false,
             (None, Some(_)) => drop(state.held.remove(&subscription.key())),
         }
         drop(state);
@@ -168,43 +184,55 @@ impl Roster {
     }
 
     /// Goes on with those who are held, until it is known of all.
-    async fn settle(&self, mut subscriptions: Vec<Subscription>, mut open: Vec<Vec<usize>>, mut told: Told) {
+    async fn settle(
+        &self,
+        mut subscriptions: Vec<Subscription>,
+        mut open: Vec<Vec<usize>>,
+        mut told: Told,
+        until: Instant,
+    ) {
         loop {
             let mut again = Vec::new();
             while let Some((n, verdict)) = told.recv().await {
                 for at in open[n].drain(..) {
-                    self.settled(&subscriptions[at], verdict, &mut again);
+                    self.settled(&subscriptions[at], verdict, until, &mut again);
                 }
             }
             for at in open.iter().flatten() {
-                self.settled(&subscriptions[*at], Verdict::Unknown, &mut again);
+                self.settled(&subscriptions[*at], Verdict::Unknown, until, &mut again);
             }
             if again.is_empty() {
                 return;
             }
             subscriptions = again;
-            (open, told) = self.ask(&subscriptions);
+            (open, told) = self.ask(&subscriptions, until);
         }
     }
 
-    fn settled(&self, subscription: &Subscription, mut verdict: Verdict, again: &mut Vec<Subscription>) {
+    fn settled(
+        &self,
+        subscription: &Subscription,
+        mut verdict: Verdict,
+        until: Instant,
+        again: &mut Vec<Subscription>,
+    ) {
         let Subscription { member, channel, .. } = subscription;
-        let since = {
+        let still = {
             let mut state = self.state();
             let Some(held) = state.held.get_mut(&subscription.key()) else { return };
             let may = verdict == Verdict::Allowed || (verdict == Verdict::Unopened && member.has_own_door());
             if may && std::mem::take(&mut held.stale) {
-                if Instant::now() < held.until {
+                if Instant::now() < until {
                     return again.push(subscription.clone());
                 }
                 verdict = Verdict::Unknown;
             }
-            state.held.remove(&subscription.key()).and_then(|held| held.since)
+            state.held.remove(&subscription.key()).and_then(|held| held.still)
         };
         if self.judge(&**member, channel, verdict)
-            && let Some(since) = since
+            && let Some(still) = still
         {
-            member.clone().release(channel, &since);
+            member.clone().release(channel, &still);
         }
     }
 }

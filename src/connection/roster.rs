@@ -16,8 +16,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::auth::{Access, Action, Auth, Farewell, Loss, Standing, Verdict};
-use crate::domain::{Boxed, Caller, ChannelName, Guard, Identity, Position};
-use crate::hub::{Few, close};
+use crate::domain::{Boxed, Caller, ChannelName, Guard, Identity};
+use crate::hub::{Few, Standstill, close};
 use crate::protocol::Code;
 
 use super::recheck::{Held, subscriptions_of};
@@ -36,11 +36,11 @@ pub(super) trait Member: Send + Sync {
     /// Its subscription must not get another message.
     fn expel(&self, channel: &ChannelName, code: Code);
     /// What comes on the channel from here on is kept for it, not delivered. None: this one cannot.
-    fn hold(&self, _channel: &ChannelName) -> Option<Position> {
+    fn hold(&self, _channel: &ChannelName) -> Option<Standstill> {
         None
     }
     /// What was kept since is delivered now.
-    fn release(self: Arc<Self>, _channel: &ChannelName, _since: &Position) {}
+    fn release(self: Arc<Self>, _channel: &ChannelName, _still: &Standstill) {}
     /// The connection ends.
     fn end(&self, close_code: u16, code: Code, reason: &str);
     fn expiring(&self, _at_us: i64) {}
@@ -130,6 +130,9 @@ impl Roster {
         state.be_due(number, entry.due_us, None);
         for channel in &*entry.guarded {
             state.let_go(number, channel);
+        }
+        if !state.held.is_empty() {
+            state.held.retain(|(of, _), _| *of != number);
         }
     }
 

@@ -21,7 +21,7 @@ pub struct Config {
     pub hsts_max_age_s: u64,
     /// Connections that the kernel keeps while we are busy; `net.core.somaxconn` bounds it too.
     pub backlog: i32,
-    /// WebSockets and event streams at the same time.
+    /// WebSockets and event streams at the same time; 0: no bound.
     pub connections_max: usize,
     /// Connections of one address (IPv6: of one /64), whatever for.
     pub connections_per_address_max: usize,

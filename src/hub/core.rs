@@ -2,11 +2,12 @@
 //! FIFO while that lock is held.
 //!
 //! ```text
-//!            join                go_live
+//!            join          go_live, release
 //!  (nothing) ────▶ Joining ───────────────▶ Live ──┐
-//!                    ▲  │ buffer overflowed        │ begin (a new stream)
-//!               join │  ▼                          │
-//!                   Reset ◀────────────────────────┘        leave, or the connection's end: from anywhere to (nothing)
+//!                  ▲ │  ▲ hold              │      │ begin (a new stream)
+//!             join │ │  └───────────────────┘      │
+//!                  │ ▼ buffer overflowed           │
+//!                  Reset ◀─────────────────────────┘        leave, or the connection's end: from anywhere to (nothing)
 //! ```
 //! Locks: a lane's FIFO may be locked while the core is; never the other way round, and neither while a client,
 //! a dialect aside, is called.
@@ -18,7 +19,6 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::JoinError;
 use super::channel::Channel;
 use super::config::{Config, Stats};
 use super::few::Few;
@@ -26,6 +26,7 @@ use super::lane::{ConnId, Fifo, Form, Heartbeat, Item, Lane, SLOTS_MAX, lock};
 use super::pace::Agenda;
 use super::recent::Recent;
 use super::slab::{Pages, Slab, push_tight};
+use super::{JoinError, Part, Standstill};
 use crate::domain::{ChannelName, Cursor, Dialect, Incarnation, Pattern, Position, Snapshot, Target};
 
 pub struct Core {
@@ -142,7 +143,7 @@ impl Core {
         state.join(id, name)
     }
 
-    pub fn hold(&self, id: ConnId, name: &ChannelName) -> Option<Position> {
+    pub fn hold(&self, id: ConnId, name: &ChannelName) -> Option<Standstill> {
         let mut state = lock(&self.state);
         let n = *state.names.get(name)?;
         let sub = state.slots[id.lane()].get(id)?.subs.iter().find(|s| s.channel == n)?;
@@ -154,7 +155,25 @@ impl Core {
         let since = settling.and_then(|s| s.who.iter().find(|(who, _)| *who == id)).map(|(_, since)| since.clone());
         self.leave_in(&mut state, id, name);
         state.join(id, name).ok()?;
-        Some(since.unwrap_or_else(|| Position::at(Arc::new(Snapshot::nothing()))))
+        // The number that it joins with is no other's: the next is greater.
+        let number = state.number;
+        state.number += 1;
+        Some(Standstill { since: since.unwrap_or_else(|| Position::at(Arc::new(Snapshot::nothing()))), number })
+    }
+
+    pub fn release(&self, id: ConnId, name: &ChannelName, still: &Standstill) -> Result<(), JoinError> {
+        let mut state = lock(&self.state);
+        let n = *state.names.get(name).ok_or(JoinError::Gone)?;
+        let conn = state.slots[id.lane()].get(id).ok_or(JoinError::Gone)?;
+        let sub = conn.subs.iter().find(|s| s.channel == n).ok_or(JoinError::Gone)?;
+        match sub.state() {
+            SubState::Joining(number) if number == still.number => {}
+            SubState::Reset => return Err(JoinError::Overflow),
+            // Another one by now.
+            _ => return Err(JoinError::Gone),
+        }
+        let part = Part { channel: name, since: &still.since, lead: &[] };
+        self.go_live_in(&mut state, id, &[part], Vec::new())
     }
 
     fn leave_in(&self, state: &mut State, id: ConnId, name: &ChannelName) -> bool {
@@ -185,7 +204,7 @@ impl Core {
     }
 
     /// Its lane has let go of it: the slot may be used again.
-    pub fn release(&self, id: ConnId) {
+    pub fn let_go(&self, id: ConnId) {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         let slots = &mut state.slots[id.lane()];

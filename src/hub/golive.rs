@@ -19,8 +19,16 @@ use crate::domain::{ChannelName, Cursor, Position};
 impl Core {
     /// See `Hub::go_live_all`. `frames` are the lead payloads, framed outside of the lock.
     pub fn go_live(&self, id: ConnId, parts: &[Part<'_>], frames: Vec<Frame>) -> Result<(), JoinError> {
-        let mut guard = lock(&self.state);
-        let state = &mut *guard;
+        self.go_live_in(&mut lock(&self.state), id, parts, frames)
+    }
+
+    pub fn go_live_in(
+        &self,
+        state: &mut State,
+        id: ConnId,
+        parts: &[Part<'_>],
+        frames: Vec<Frame>,
+    ) -> Result<(), JoinError> {
         let starts = self.joining(state, id, parts.iter().map(|p| p.channel))?;
         let form = state.slots[id.lane()].get(id).ok_or(JoinError::Gone)?.form;
         let mut missed: Vec<(u64, Bytes)> = Vec::new();

@@ -34,7 +34,7 @@ impl<P: Port> Fanout<P> {
         if let Some(mut member) = self.members[id.slot() as usize].take() {
             member.port.kill(&self.core.stats);
         }
-        self.core.release(id);
+        self.core.let_go(id);
     }
 
     pub fn adopt<T: Transport<Port = P>>(&mut self, adopted: Adopted, transport: &mut T) {
@@ -52,7 +52,7 @@ impl<P: Port> Fanout<P> {
             None => {
                 self.core.retire(id);
                 tell_closed(client, Closed::Peer);
-                self.core.release(id);
+                self.core.let_go(id);
             }
         }
     }

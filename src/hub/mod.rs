@@ -128,6 +128,14 @@ pub struct Part<'a> {
     pub lead: &'a [Bytes],
 }
 
+/// A live subscription that `Hub::hold` has made stand still.
+#[derive(Clone, Debug)]
+pub struct Standstill {
+    since: Position,
+    /// Tells it from whatever joins the channel later on the same connection.
+    number: u64,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     #[error("cannot start a shard: {0}")]
@@ -277,10 +285,16 @@ impl Hub {
         self.core().rejoin(conn, channel)
     }
 
-    /// A live subscription is one that joins, from the returned place on: `go_live` with it continues without a gap. `None`: it
-    /// is not live. Not for dialects with an interval, whose waiting state it drops.
-    pub fn hold(&self, conn: ConnId, channel: &ChannelName) -> Option<Position> {
+    /// A live subscription stands still: what comes on the channel is kept, until `release`. `None`: it is not live. Not for
+    /// dialects with an interval, whose waiting state it drops.
+    pub fn hold(&self, conn: ConnId, channel: &ChannelName) -> Option<Standstill> {
         self.core().hold(conn, channel)
+    }
+
+    /// It goes on, without a gap. `Overflow`: what was kept had to be given up, or a new stream has begun: `join` again. `Gone`:
+    /// it has left the channel, or joined it anew.
+    pub fn release(&self, conn: ConnId, channel: &ChannelName, still: &Standstill) -> Result<(), JoinError> {
+        self.core().release(conn, channel, still)
     }
 
     /// Sends the `lead` payloads, then what was kept and is not included in `since` (a state read at a snapshot that

@@ -32,7 +32,7 @@ pub(super) struct Bell {
 enum State {
     Following,
     Polling { empty: u32, enough: u32, pause: Duration },
-    Armed { since: Instant, rings: u64, looked: bool },
+    Armed { since: Instant, rings: u64, last: Option<Instant>, looked: Option<Instant> },
 }
 
 /// What rings ask for besides a drain.
@@ -47,8 +47,8 @@ pub(super) enum Rung {
 
 /// The rate of rings is looked at over this long.
 const WINDOW: Duration = Duration::from_millis(250);
-/// So many in one window may be writers that wait for each other.
-const LOOK: u64 = 5;
+/// Rings that follow each other sooner may be of writers that wait for each other.
+const SOON: Duration = Duration::from_secs(1);
 
 impl Bell {
     pub fn new(config: &Config) -> Self {
@@ -99,7 +99,7 @@ impl Bell {
 
     /// K is ours: drain once more, then wait for rings.
     pub fn armed(&mut self, now: Instant) {
-        self.state = State::Armed { since: now, rings: 0, looked: false };
+        self.state = State::Armed { since: now, rings: 0, last: None, looked: None };
     }
 
     /// K was refused.
@@ -112,15 +112,20 @@ impl Bell {
     /// A transaction that rings keeps others that ring from committing until it has: where that takes long, for a disk or
     /// a standby far away, they never exceed any rate. So the rate is not all that is looked at.
     pub fn rung(&mut self, count: u64, now: Instant) -> Rung {
-        let State::Armed { since, rings, looked } = &mut self.state else { return Rung::Calm };
+        let State::Armed { since, rings, last, looked } = &mut self.state else { return Rung::Calm };
         if now.duration_since(*since) > WINDOW {
-            (*since, *rings, *looked) = (now, 0, false);
+            (*since, *rings) = (now, 0);
         }
         *rings += count;
         if *rings as f64 > f64::from(self.rings_per_s) * WINDOW.as_secs_f64() {
             return Rung::TooOften;
         }
-        if *rings < LOOK || std::mem::replace(looked, true) { Rung::Calm } else { Rung::Look }
+        let soon = last.replace(now).is_some_and(|at| now.duration_since(at) < SOON) || count > 1;
+        if !soon || looked.is_some_and(|at| now.duration_since(at) < WINDOW) {
+            return Rung::Calm;
+        }
+        *looked = Some(now);
+        Rung::Look
     }
 
     /// K was released because of the rate: asleep again only when that has clearly fallen.
@@ -191,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn looks_once_in_each_window_that_has_several_rings() {
+    fn looks_four_times_a_second_at_most_where_rings_follow_each_other() {
         let start = Instant::now();
         let looks = |gap_ms: u32| {
             let mut bell = bell();
             bell.armed(start);
-            (1..=1_000 / gap_ms).filter(|i| bell.rung(1, start + gap_ms * *i * MS) == Rung::Look).count()
+            (1..=3_000 / gap_ms).filter(|i| bell.rung(1, start + gap_ms * *i * MS) == Rung::Look).count()
         };
-        assert_eq!([100, 60, 50, 20, 11].map(looks), [0, 2, 3, 4, 4]);
+        assert_eq!([1_000, 900, 300, 125, 50, 11].map(looks), [0, 2, 9, 12, 12, 12]);
     }
 }

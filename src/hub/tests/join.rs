@@ -264,14 +264,14 @@ async fn who_stands_still_or_joins_again_misses_nothing_and_hears_nothing_twice(
         let mut c = connect(&hub, way).await;
         let orders = name("orders");
         let joined = hub.join(c.id, &orders).expect("open");
-        assert_eq!(hub.hold(c.id, &orders), None, "it is not live yet");
+        assert!(hub.hold(c.id, &orders).is_none(), "it is not live yet");
         hub.go_live(c.id, &orders, &joined, &[c.payload("snapshot")]).expect("joined");
         emit(&hub, "orders", 2);
-        let since = hub.hold(c.id, &orders).expect("live");
+        let still = hub.hold(c.id, &orders).expect("live");
         emit(&hub, "orders", 3);
         c.send(&hub, "answer");
         assert_eq!(c.until("answer").await, ["snapshot", "orders|e|2|3.2", "answer"], "{way:?}");
-        hub.go_live(c.id, &orders, &since, &[]).expect("held");
+        hub.release(c.id, &orders, &still).expect("held");
         emit(&hub, "orders", 4);
         let joined = hub.rejoin(c.id, &orders).expect("open");
         emit(&hub, "orders", 5);
@@ -279,14 +279,23 @@ async fn who_stands_still_or_joins_again_misses_nothing_and_hears_nothing_twice(
         // A snapshot that is ahead of the stream has shown what comes.
         hub.rejoin(c.id, &orders).expect("open");
         hub.go_live(c.id, &orders, &Position::at(at(8)), &[]).expect("joined");
-        let since = hub.hold(c.id, &orders).expect("live");
+        let still = hub.hold(c.id, &orders).expect("live");
         emit(&hub, "orders", 7);
         emit(&hub, "orders", 8);
-        hub.go_live(c.id, &orders, &since, &[]).expect("held");
+        hub.release(c.id, &orders, &still).expect("held");
         c.send(&hub, "end");
         let (three, four, five) = ("orders|e|3|4.3", "orders|e|4|5.4", "orders|e|5|6.5");
         assert_eq!(c.until("end").await, [three, four, "again", five, "orders|e|8|9.8", "end"], "{way:?}");
+        let still = hub.hold(c.id, &orders).expect("live");
         hub.leave(c.id, &orders);
-        assert!(hub.rejoin(c.id, &orders).is_ok(), "as join where there is nothing to leave");
+        assert_eq!(hub.release(c.id, &orders, &still), Err(JoinError::Gone));
+        let joined = hub.rejoin(c.id, &orders).expect("as join where there is nothing to leave");
+        assert_eq!(hub.release(c.id, &orders, &still), Err(JoinError::Gone), "this one joins by itself");
+        hub.go_live(c.id, &orders, &joined, &[]).expect("joined");
+        let still = hub.hold(c.id, &orders).expect("live");
+        hub.begin(Incarnation(9), at(20));
+        assert_eq!(hub.release(c.id, &orders, &still), Err(JoinError::Overflow), "it starts over");
+        hub.join(c.id, &orders).expect("reset");
+        assert_eq!(hub.release(c.id, &orders, &still), Err(JoinError::Gone), "and does so by itself");
     }
 }

@@ -106,7 +106,9 @@ async fn a_job_of_our_own_that_panics_fails_and_runs_again() {
     let scheduler = Scheduler::start(vec![runner.beat()]).await.expect("it starts");
     until_run(&db, "shaky", "ok", 1).await;
     assert_eq!(outcomes(&db, "shaky").await.split(',').next(), Some("failed 1"));
-    assert_eq!(error(&db, "shaky").await, "panicked: the log says where");
+    // On a slow machine a second may have been missed since.
+    let why = db.text("select error from rowcast.job_run where outcome = 'failed'").await;
+    assert_eq!(why, "panicked: the log says where");
     scheduler.shutdown(PATIENCE).await;
     runner.stop(PATIENCE).await;
 }
