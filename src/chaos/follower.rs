@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -113,11 +113,15 @@ impl Follower {
         self.seen.connections += 1;
         self.joined = format!("instance {n} with {:?}", self.cursor);
         let mut reset = false;
-        let mut left = match self.role.manner {
-            Manner::Flapping { .. } if !self.calm() => 1 + self.seed.pick(200),
-            _ => u64::MAX,
+        // Some break off in the middle of what they missed; most catch up first, or they would fall behind for ever.
+        let (mut left, stays) = match self.role.manner {
+            Manner::Flapping { .. } if !self.calm() => match self.seed.one_in(3) {
+                true => (1 + self.seed.pick(200), None),
+                false => (u64::MAX, Some(Instant::now() + self.seed.ms(500, 10_000))),
+            },
+            _ => (u64::MAX, None),
         };
-        while left > 0 {
+        while left > 0 && stays.is_none_or(|until| Instant::now() < until) {
             let Ok(Ok(frame)) = timeout(SILENCE_MAX, stream.next()).await else { return Ok(Turn::Again) };
             match frame["type"].as_str().unwrap_or_default() {
                 "reset" => {
