@@ -42,7 +42,7 @@ use crate::protocol::native::Limits;
 pub use admission::{Admission, AdmissionError, Denied};
 pub use limit::{Limit, Refusals};
 pub use missed::settled;
-pub use places::{Counts, Held, Users};
+pub use places::{Counts, Held, One, Total, Users};
 pub use roster::{Roster, start as start_clock};
 pub use stats::{Stats, StatsSnapshot};
 pub use visit::Visit;

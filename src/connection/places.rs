@@ -1,6 +1,7 @@
 //! How many of something somebody has, by a text that names whom.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Who has how many. As large as there are holders, so bounded by what is held.
@@ -26,10 +27,6 @@ impl Counts {
         Some(Held { counts: self.clone(), whose: whose.clone() })
     }
 
-    pub fn of(&self, whose: &str) -> usize {
-        self.lock().get(whose).copied().unwrap_or_default()
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, usize>> {
         // A number is whole at any time.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -45,6 +42,32 @@ impl Drop for Held {
                 counts.remove(&self.whose);
             }
         }
+    }
+}
+
+/// How many there are of something, whoever has them.
+#[derive(Debug, Default)]
+pub struct Total(AtomicUsize);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub struct One(Arc<Total>);
+
+impl Total {
+    /// `None`: there are `max` already. 0: there is no bound.
+    pub fn hold(self: &Arc<Self>, max: usize) -> Option<One> {
+        let more = |n: usize| (max == 0 || n < max).then_some(n + 1);
+        self.0.fetch_update(Relaxed, Relaxed, more).is_ok().then(|| One(self.clone()))
+    }
+
+    pub fn now(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -68,6 +91,15 @@ impl Users {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_are_no_more_than_the_most() {
+        let total = Arc::new(Total::default());
+        let held: Vec<_> = (0..2).map(|_| total.hold(2).expect("room")).collect();
+        assert!(total.hold(2).is_none() && total.hold(0).is_some());
+        drop(held);
+        assert_eq!(total.now(), 0);
+    }
 
     #[test]
     fn whoever_has_the_most_gets_no_more_until_one_is_given_back() {

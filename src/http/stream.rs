@@ -39,13 +39,13 @@ impl EventStream {
             .map_err(|_| ApiError::new(ProblemCode::BadRequest, "The query was not understood."))?;
         let caller = caller(request);
         let user = caller.identity.user.as_deref();
-        let Admitted { held, user: place } =
+        let Admitted { kept: places, user: place } =
             Arrival::of(request).map(|a| a.admit(request, user)).transpose()?.unwrap_or_default();
         let channels = self.channels(&pairs, &caller.identity).await?;
         let cursor = cursor(request, &pairs)?;
         let Caller { identity, credential, mark } = caller;
         let visit = Visit { identity, credential, mark, place, ..Visit::default() };
-        let kept = (self.registry.busy(request), held);
+        let kept = (self.registry.busy(request), places);
         let socket = self.registry.of(request);
         let left = async move {
             match socket {

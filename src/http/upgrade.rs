@@ -11,15 +11,15 @@ use poem::{Endpoint, OnUpgrade, Request, Response};
 use tokio::io::AsyncReadExt as _;
 
 use crate::auth::Auth;
+use crate::connection::Visit;
 use crate::connection::native::Transport;
-use crate::connection::{Held, Visit};
 use crate::domain::{Boxed, Caller};
 use crate::hub::{Early, close};
 
 use super::acceptor::{Registry, Socket};
 use super::handshake::{Handshake, refusal};
 use super::identify::{check_origin, identify, without_secrets};
-use super::limits::{Admitted, Arrival};
+use super::limits::{Admitted, Arrival, Kept};
 use super::problem::{ApiError, ProblemCode};
 
 /// What hyper had read ahead is at most its own buffer; a client that sends more than this before it has our answer is
@@ -94,7 +94,7 @@ impl Upgrade {
         arrival.map_or(Ok(()), Arrival::room)?;
         let mut visit = self.visit(request).await?;
         let user = visit.identity.user.as_deref();
-        let Admitted { held, user } =
+        let Admitted { kept, user } =
             arrival.map(|arrival| arrival.admit(request, user)).transpose()?.unwrap_or_default();
         visit.place = user;
         if let (Some(admit), None) = (&self.route.admit, visit.refused) {
@@ -108,7 +108,7 @@ impl Upgrade {
         socket.upgraded.store(true, Ordering::Release);
         let (adopt, timeout) = (self.route.adopt.clone(), self.timeout);
         tokio::spawn(async move {
-            match tokio::time::timeout(timeout, taken(upgrade, socket, held)).await {
+            match tokio::time::timeout(timeout, taken(upgrade, socket, kept)).await {
                 Ok(Some(transport)) => adopt(transport, visit),
                 Ok(None) => tracing::debug!("http.upgrade: the client has gone"),
                 Err(_) => tracing::debug!("http.upgrade: the client did not take our answer"),
@@ -131,9 +131,9 @@ fn visit(request: &Request, caller: Caller) -> Visit {
 }
 
 /// The socket, and with it the places that it takes.
-async fn taken(upgrade: OnUpgrade, socket: Arc<Socket>, held: Vec<Held>) -> Option<Transport> {
+async fn taken(upgrade: OnUpgrade, socket: Arc<Socket>, kept: Kept) -> Option<Transport> {
     let places = |socket: &Socket| -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new((socket.take_held(), held.into_boxed_slice())))
+        Some(Box::new((socket.take_held().map(Box::new), kept)))
     };
     if socket.encrypted {
         let early = Early { bytes: Vec::new(), held: places(&socket) };

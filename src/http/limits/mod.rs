@@ -16,7 +16,7 @@ use std::time::Instant;
 use poem::http::Version;
 use poem::{Addr, Request};
 
-use crate::connection::{Counts, Held, Limit, Shared};
+use crate::connection::{Counts, Held, Limit, One, Shared, Total};
 
 use super::Config;
 use super::problem::{ApiError, ProblemCode};
@@ -34,7 +34,7 @@ pub(super) struct Limits {
     connections_max: usize,
     per_address_max: usize,
     handshakes_max: usize,
-    connections: Arc<Counts>,
+    connections: Arc<Total>,
     addresses: Arc<Counts>,
     handshakes: Arc<Counts>,
     new: Rate,
@@ -55,10 +55,16 @@ pub(super) struct Welcome {
 /// The places of a WebSocket or event stream.
 #[derive(Default)]
 pub(super) struct Admitted {
-    /// Kept as long as the connection.
-    pub held: Vec<Held>,
+    pub kept: Kept,
     /// Its user's, who may become another.
     pub user: Option<Arc<Held>>,
+}
+
+/// Of those the ones that it has as long as it lasts. Every idle connection has them: small.
+#[derive(Default)]
+pub(super) struct Kept {
+    _one: Option<One>,
+    _address: Option<Box<Held>>,
 }
 
 /// Where a request comes from; travels with it.
@@ -164,7 +170,7 @@ impl Arrival {
     pub fn room(&self) -> Result<(), ApiError> {
         let limits = &self.limits;
         let max = limits.connections_max;
-        if max == 0 || limits.connections.of(&limits.everybody) < max {
+        if max == 0 || limits.connections.now() < max {
             return Ok(());
         }
         Err(self.refuse(Limit::Connections))
@@ -172,21 +178,20 @@ impl Arrival {
 
     /// One more WebSocket or event stream.
     pub fn admit(&self, request: &Request, user: Option<&str>) -> Result<Admitted, ApiError> {
-        self.room()?;
         let limits = &self.limits;
-        let place = limits.connections.hold(&limits.everybody, limits.connections_max);
-        let mut held = vec![place.ok_or_else(|| self.refuse(Limit::Connections))?];
+        let one = limits.connections.hold(limits.connections_max).ok_or_else(|| self.refuse(Limit::Connections))?;
+        let mut kept = Kept { _one: Some(one), _address: None };
         // Otherwise the acceptor has counted it. Many streams may share one HTTP/2 connection.
         let uncounted = self.proxied || request.version() == Version::HTTP_2;
         if uncounted && limits.limited(self.address) {
             let place = limits.addresses.hold(&address::group(self.address), limits.per_address_max);
-            held.push(place.ok_or_else(|| self.refuse(Limit::ConnectionsPerAddress))?);
+            kept._address = Some(Box::new(place.ok_or_else(|| self.refuse(Limit::ConnectionsPerAddress))?));
         }
         let user = match user.map(|user| limits.shared.users.hold(user)) {
             Some(None) => return Err(self.refuse(Limit::ConnectionsPerUser)),
             place => place.flatten().map(Arc::new),
         };
-        Ok(Admitted { held, user })
+        Ok(Admitted { kept, user })
     }
 
     /// Nobody speaks from this machine for somebody else, as far as can be seen.
