@@ -272,6 +272,10 @@ async fn a_reader_that_reads_nothing_or_leaves_gives_its_socket_back() {
     deaf.write_all(b"GET /sse?channel=a HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
     wait_until("it listens", async || !server.hub.channels().is_empty()).await;
     let large = format!("\"{}\"", "x".repeat(60_000));
+    server.world.say("a", &large);
+    // More than this at once, and the hub would end the stream before a byte of it is written.
+    let mut seen = [0; 2048];
+    wait_until("some of it is there", async || deaf.peek(&mut seen).await.expect("open") == seen.len()).await;
     wait_until("its socket is given up", async || {
         server.world.say("a", &large);
         counted(&server, Limit::WriteStall) == 1
