@@ -1,4 +1,4 @@
-//! How many of something somebody has, by a text that names whom.
+//! How many of something somebody has, by a text that names whom; and how many there are in all.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
